@@ -1,0 +1,22 @@
+"""pinecall: the terminal of the voice-agent developer, and the SDK that agents import.
+
+The command line lives in `app` and `commands`; what agents import (`Agent`, `Call`, `tool`)
+is entered through this module and loaded only when touched, so that starting the program
+stays cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Agent", "Call", "Pinecall", "tool"]
+
+if TYPE_CHECKING:
+    from pinecall_cli.sdk import Agent, Call, Pinecall, tool
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Load the SDK when one of its names is first asked for."""
+        if name in __all__:
+            return getattr(import_module("pinecall_cli.sdk"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

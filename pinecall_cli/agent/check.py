@@ -1,0 +1,195 @@
+"""The offline check: everything that can be said of agent files without running any of them."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinecall_cli.agent.config import ToolSpec
+from pinecall_cli.agent.dotenv import apply_dotenv
+from pinecall_cli.agent.keys import AGENT
+from pinecall_cli.agent.load import agent_files, tool_target
+from pinecall_cli.agent.nodes import Mapping, Node, Scalar
+from pinecall_cli.agent.problems import AgentFileProblems, Problem, Problems, shown_path
+from pinecall_cli.agent.python_file import no_such_tool, no_tools_in
+from pinecall_cli.agent.python_syntax import (
+    agent_calls,
+    bound_names,
+    functions,
+    is_tool,
+    literal,
+    parse,
+)
+from pinecall_cli.agent.reader import Reader, ToolSource
+from pinecall_cli.agent.resolve import Resolved, resolve
+from pinecall_cli.agent.yaml_file import read_yaml
+from pinecall_cli.errors import AgentFileError, Where
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One file, the names of its agents, and what is wrong with it."""
+
+    file: str
+    agents: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether it has no errors; warnings are let pass."""
+        return not any(problem.severity == "error" for problem in self.problems)
+
+
+def check(target: Path) -> list[Checked]:
+    """Return what can be said of a file, or of each agent file right in a folder.
+
+    Python is read as a syntax tree: no line of a user's runs.
+    """
+    try:
+        files = agent_files(target)
+    except AgentFileProblems as failed:
+        return [Checked(shown_path(target), (), failed.problems)]
+    return [_check_file(file) for file in files]
+
+
+def _check_file(file: Path) -> Checked:
+    problems = Problems()
+    path = Path(os.path.abspath(file))
+    environ = dict(os.environ)  # a check leaves the real one alone
+    apply_dotenv(path.parent, environ)
+    if path.suffix == ".py":
+        names = _python(path, problems)
+    else:
+        documents = read_yaml(path, environ, offline_tools(path.parent), problems, set())
+        names = [document.agent.config.name for document in documents]
+    return Checked(shown_path(path), tuple(names), problems.sorted())
+
+
+def offline_tools(folder: Path) -> ToolSource:
+    """Return a source of tools that looks for functions without importing their file.
+
+    What it returns has a tool's name and no schema: only running tells that.
+    """
+
+    def tools(target: str, where: Where) -> Sequence[ToolSpec]:
+        path, name = tool_target(target, where, folder)
+        tree = _tree(path, where)
+        known = functions(tree)
+        if name is None:
+            found = [key for key, function in known.items() if is_tool(function)]
+            if not found:
+                raise no_tools_in(shown_path(path), where)
+        elif name in known or name in (bound_names(tree) or {name}):
+            found = [name]
+        else:
+            raise no_such_tool(name, shown_path(path), list(known), where)
+        return [ToolSpec(key, _summary(known.get(key)), {"type": "object"}) for key in found]
+
+    return tools
+
+
+def _summary(function: ast.FunctionDef | ast.AsyncFunctionDef | None) -> str:
+    """Return a docstring's first line; a name that is no ``def`` here is given the benefit."""
+    return "…" if function is None else (ast.get_docstring(function) or "").partition("\n")[0]
+
+
+def _tree(path: Path, where: Where) -> ast.Module:
+    try:
+        return parse(path.read_bytes(), str(path))
+    except OSError as problem:
+        raise AgentFileError(
+            f"cannot read `{shown_path(path)}`: {problem.strerror}",
+            where=where,
+            code="unreadable_file",
+        ) from None
+    except SyntaxError as problem:
+        at = Where(shown_path(path), problem.lineno, problem.offset)
+        raise AgentFileError(
+            f"this is not Python: {problem.msg}", where=at, code="python_syntax"
+        ) from None
+
+
+# --- Python agents --------------------------------------------------------------------------
+
+
+def _python(path: Path, problems: Problems) -> list[str]:
+    shown = shown_path(path)
+    if not path.is_file():
+        problems.error("missing_file", f"there is no file `{shown}`", Where(shown))
+        return []
+    try:
+        tree = _tree(path, Where(shown))
+    except AgentFileError as problem:
+        problems.error(problem.code, problem.message, problem.where or Where(shown), problem.fix)
+        return []
+    names: list[str] = []
+    calls = list(agent_calls(tree))
+    for call in calls:
+        reader = Reader(path.parent, {}, problems, interpolates=False)
+        agent = resolve(_call(call, shown), AGENT, reader, "agent")
+        if agent is not None and _named(call):
+            _check_twin(agent, call, names, shown, problems)
+            names.append(agent.config.name)
+        _check_tools(call, tree, shown, problems)
+    if not calls:
+        problems.error(
+            "no_agents",
+            "this file defines no agent",
+            Where(shown, 1, 1),
+            'add `agent = Agent("name", prompt=…)` at module level',
+        )
+    return names
+
+
+def _check_twin(
+    agent: Resolved, call: ast.Call, names: list[str], shown: str, problems: Problems
+) -> None:
+    if agent.config.name in names:
+        problems.error(
+            "duplicate_agent",
+            f"there are two agents named `{agent.config.name}`",
+            Where(shown, call.lineno, call.col_offset + 1),
+        )
+
+
+def _named(call: ast.Call) -> bool:
+    """Tell whether an agent's name can be read off its call."""
+    given = call.args[0] if call.args else None
+    given = next((k.value for k in call.keywords if k.arg == "name"), given)
+    return isinstance(given, ast.Constant) and isinstance(given.value, str)
+
+
+def _call(call: ast.Call, shown: str) -> Mapping:
+    """Return a call's keywords as a node: literals with their places, the rest left out."""
+    pairs: list[tuple[Scalar, Node]] = []
+    if call.args and (name := literal(call.args[0], shown)) is not None:
+        pairs.append((Scalar("name", "quoted", name.where), name))
+    for keyword in call.keywords:
+        if keyword.arg is None:  # **options
+            continue
+        where = Where(shown, keyword.lineno, keyword.col_offset + 1)
+        value = literal(keyword.value, shown)
+        if value is None and keyword.arg not in AGENT.keys:
+            value = Scalar("", "null", where)  # an unknown keyword is told of, whatever it is
+        if value is not None:
+            pairs.append((Scalar(keyword.arg, "quoted", where), value))
+    return Mapping(tuple(pairs), Where(shown, call.lineno, call.col_offset + 1))
+
+
+def _check_tools(call: ast.Call, tree: ast.Module, shown: str, problems: Problems) -> None:
+    """Note names under ``tools`` that the file never binds."""
+    given = next((k.value for k in call.keywords if k.arg == "tools"), None)
+    bound = bound_names(tree)
+    if not isinstance(given, ast.List | ast.Tuple) or bound is None:
+        return
+    for item in given.elts:
+        if isinstance(item, ast.Name) and item.id not in bound:
+            problems.error(
+                "unknown_tool",
+                f"`{item.id}` is not defined in this file",
+                Where(shown, item.lineno, item.col_offset + 1),
+                f"it has {', '.join(f'`{name}`' for name in functions(tree))}",
+            )

@@ -1,0 +1,304 @@
+"""Agents as Python defines them: `Agent(...)`, its tools and its event handlers.
+
+An `Agent` knows nothing of sockets. A client binds it to a `Wire`, and while the CLI imports a
+file, `collecting` gathers what the file defines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack, overload
+
+from pinecall_cli.agent.config import AgentConfig, ToolSpec, payload
+from pinecall_cli.agent.keys import AGENT
+from pinecall_cli.agent.nodes import Node, from_python
+from pinecall_cli.agent.problems import AgentFileProblems, Problem, shown_path
+from pinecall_cli.agent.python_syntax import placed
+from pinecall_cli.agent.reader import Reader
+from pinecall_cli.agent.resolve import Resolved, resolve
+from pinecall_cli.agent.tools import Function, Tool, tool
+from pinecall_cli.errors import UsageError, Where
+
+__all__ = ["Agent", "AgentOptions", "Collected", "Tool", "Wire", "collecting", "tool"]
+
+Handler = Callable[..., Any]
+AnyHandler = TypeVar("AnyHandler", bound=Handler)
+
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
+"""Frames below this folder are ours; the first one outside is the user's."""
+
+
+class AgentOptions(TypedDict, total=False):
+    """The keywords of `Agent`, spelled as in agent files; None and absent mean "not set"."""
+
+    voice: str | Mapping[str, Any] | None
+    language: str | None
+    flash: bool | None
+    stt: str | Mapping[str, Any] | None
+    interruption: bool | Mapping[str, Any] | None
+    llm: str | Mapping[str, Any] | None
+    config: Mapping[str, Any] | None
+    prompt: str | Path | None
+    """A path is read, and watched by ``dev``."""
+    prompt_vars: Mapping[str, str | int | float] | None
+    greeting: str | Mapping[str, str] | None
+    greeting_in_chat: bool | None
+    memory: Mapping[str, Any] | None
+    timezone: str | None
+    preparing: bool | Mapping[str, Any] | None
+    raw_prompt: bool | None
+    tools: Sequence[Tool | Function | Mapping[str, Any]] | None
+    skills: Sequence[Mapping[str, Any]] | None
+    session_limits: Mapping[str, float] | None
+    knowledge_base: str | Sequence[str] | None
+    mode: Any
+    media: Mapping[str, Any] | None
+    allowed_origins: Sequence[str] | None
+    phone_number: str | Mapping[str, Any] | None
+    phone_numbers: Sequence[str | Mapping[str, Any]] | None
+    whatsapp: Mapping[str, Any] | None
+    local: Mapping[str, Any] | None
+
+
+class Wire(Protocol):
+    """How an agent reaches its server; the client implements it."""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the server is the embedded one, which reads ``local``."""
+        ...
+
+    def configure(self, agent: Agent, patch: Mapping[str, Any]) -> None:
+        """Send ``agent.configure`` with the payload keys that changed."""
+        ...
+
+
+class Agent:
+    """A voice agent: what it is, what it can do, and what happens on its events.
+
+    Raises:
+        AgentFileProblems: If a keyword is unknown or has a value it cannot have.
+    """
+
+    def __init__(self, name: str, **options: Unpack[AgentOptions]) -> None:
+        self.where = user_place()
+        """Where the agent is defined."""
+        self.wire: Wire | None = None
+        self._handlers: dict[str, list[tuple[Handler, bool]]] = {}
+        self.tools: Mapping[str, Tool] = {}
+        """The functions behind its tools, by name, those of skills among them."""
+        resolved, self.watched, self.warnings = self._resolved(name, options)
+        self.config: AgentConfig = resolved.config
+        """The agent as a frozen value."""
+        self.tools = resolved.tools
+        if (collected := _collected.get()) is not None:
+            collected.agents.append(self)
+
+    @classmethod
+    def from_resolved(cls, resolved: Resolved, where: Where) -> Agent:
+        """Return an agent that a file other than a Python file defines."""
+        agent = cls.__new__(cls)
+        agent.where, agent.wire = where, None
+        agent._handlers = {}
+        agent.watched, agent.warnings = frozenset(), ()
+        agent.config, agent.tools = resolved.config, resolved.tools
+        return agent
+
+    @property
+    def name(self) -> str:
+        """The slug it registers under."""
+        return self.config.name
+
+    def __repr__(self) -> str:
+        return f"Agent({self.name!r})"
+
+    # --- configuration ------------------------------------------------------------------
+
+    def update(self, **options: Unpack[AgentOptions]) -> None:
+        """Change the agent for the sessions that start from now on; only what is given changes.
+
+        Raises:
+            AgentFileProblems: If a keyword is unknown or has a value it cannot have.
+            UsageError: If the key is fixed once an agent is registered, or its value is None.
+        """
+        for key, value in options.items():
+            if AGENT.known(key) in FIXED:
+                raise UsageError(
+                    f"`{key}` cannot be changed by `update`",
+                    where=user_place(),
+                    fix="give it to `Agent(...)` and register the agent again",
+                )
+            if value is None:
+                raise UsageError(
+                    f"`update` cannot take `{key}` out",
+                    where=user_place(),
+                    fix="give the value that is to hold from now on",
+                )
+        given, _, _ = self._resolved(self.name, options)
+        keys = [known for key in options if (known := AGENT.known(key))]
+        changes = {key: getattr(given.config, key) for key in keys}
+        before, functions = self.config, {**self.tools, **given.tools}
+        self.config = replace(before, **changes)
+        named = {tool.name for tool in self.config.all_tools()}
+        self.tools = {name: function for name, function in functions.items() if name in named}
+        if self.wire is not None:
+            patch = changed_payload(before, self.config, embedded=self.wire.embedded)
+            self.wire.configure(self, patch)
+
+    def adopt(self, newer: Agent) -> None:
+        """Take over what ``newer`` is: configuration, tools and handlers, in one step.
+
+        Tool calls in flight finish on the functions they began with.
+        """
+        self.config, self.tools, self._handlers = newer.config, newer.tools, newer._handlers
+        self.where, self.watched, self.warnings = newer.where, newer.watched, newer.warnings
+
+    def refresh(self) -> None:
+        """Take fingerprints of the tools again, once everything they use is defined."""
+        specs = {name: item.spec for name, item in self.tools.items()}
+
+        def fresh(tools: tuple[ToolSpec, ...] | None) -> tuple[ToolSpec, ...] | None:
+            return None if tools is None else tuple(specs.get(t.name, t) for t in tools)
+
+        skills = self.config.skills
+        if skills is not None:
+            skills = tuple(replace(skill, tools=fresh(skill.tools) or ()) for skill in skills)
+        self.config = replace(self.config, tools=fresh(self.config.tools), skills=skills)
+
+    def _resolved(
+        self, name: str, options: Mapping[str, Any]
+    ) -> tuple[Resolved, frozenset[Path], tuple[Problem, ...]]:
+        frame = user_frame()
+        file = Path(frame.f_code.co_filename)
+        shown = Where(shown_path(file), frame.f_lineno)
+        given = {key: value for key, value in options.items() if value is not None}
+        node = from_python({"name": name, **given}, shown)
+
+        def attempt(node: Node) -> tuple[Resolved | None, Reader]:
+            reader = Reader(file.absolute().parent, os.environ, interpolates=False)
+            return resolve(node, AGENT, reader, "", frozenset(self.tools)), reader
+
+        resolved, reader = attempt(node)
+        if reader.problems.items:  # once more, slowly, to say where exactly
+            resolved, reader = attempt(placed(node, frame, shown.file))
+        watched = frozenset(reader.watched)
+        if resolved is None:
+            raise AgentFileProblems(reader.problems.sorted(), watched)
+        warnings = tuple(p for p in reader.problems.sorted() if p.code not in NOT_IN_PYTHON)
+        return resolved, watched, warnings
+
+    # --- events -------------------------------------------------------------------------
+
+    @overload
+    def on(self, event: str) -> Callable[[AnyHandler], AnyHandler]: ...
+
+    @overload
+    def on(self, event: str, handler: AnyHandler) -> AnyHandler: ...
+
+    def on(self, event: str, handler: Handler | None = None) -> Any:
+        """Run a handler on every event of this name; usable as a decorator.
+
+        Args:
+            event: The wire's name, like ``call.started``; ``*`` for all of them.
+            handler: A function or coroutine function.
+        """
+        return self._listen(event, handler, once=False)
+
+    @overload
+    def once(self, event: str) -> Callable[[AnyHandler], AnyHandler]: ...
+
+    @overload
+    def once(self, event: str, handler: AnyHandler) -> AnyHandler: ...
+
+    def once(self, event: str, handler: Handler | None = None) -> Any:
+        """Run a handler on the next event of this name only; usable as a decorator."""
+        return self._listen(event, handler, once=True)
+
+    def off(self, event: str, handler: Handler | None = None) -> None:
+        """Forget a handler, or all handlers of an event."""
+        kept = [
+            entry
+            for entry in self._handlers.get(event, [])
+            if handler is not None and entry[0] is not handler
+        ]
+        self._handlers[event] = kept
+
+    def take_handlers(self, event: str) -> tuple[Handler, ...]:
+        """Return what to run for an event that happened; those of `once` are then forgotten."""
+        listening = self._handlers.get(event, [])
+        self._handlers[event] = [entry for entry in listening if not entry[1]]
+        return tuple(handler for handler, _ in listening)
+
+    def _listen(self, event: str, handler: Handler | None, *, once: bool) -> Any:
+        def listen(handler: Handler) -> Handler:
+            self._handlers.setdefault(event, []).append((handler, once))
+            return handler
+
+        return listen if handler is None else listen(handler)
+
+
+FIXED = frozenset(("allowed_origins", "phone_number", "phone_numbers", "whatsapp"))
+"""Keys that no ``agent.configure`` changes (config.md §14)."""
+NOT_IN_PYTHON = frozenset(("unset_variable",))
+"""Warnings that mean little in Python, where handlers set variables call by call."""
+
+
+def changed_payload(old: AgentConfig, new: AgentConfig, *, embedded: bool) -> dict[str, Any]:
+    """Return the payload keys whose value in ``new`` is another than in ``old``."""
+    before, after = payload(old, embedded=embedded), payload(new, embedded=embedded)
+    return {key: value for key, value in after.items() if before.get(key) != value}
+
+
+def user_frame() -> FrameType:
+    """Return the innermost frame of the user's code that is running."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
+def user_place() -> Where:
+    """Return the line of the user's code that is running."""
+    frame = user_frame()
+    return Where(frame.f_code.co_filename, frame.f_lineno)
+
+
+# --- while the CLI imports a file -------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a file defined while it was imported."""
+
+    agents: list[Agent] = field(default_factory=list)
+    clients: list[Any] = field(default_factory=list)
+    """Each `Pinecall()` the file made; the SDK puts them here, the CLI connects them."""
+
+
+_collected: ContextVar[Collected | None] = ContextVar("collected", default=None)
+
+
+def collector() -> Collected | None:
+    """Return what gathers this import's agents, or None when nobody imports this file for us.
+
+    `Pinecall()` asks it: under a collector it becomes a handle on the CLI's connection.
+    """
+    return _collected.get()
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[Collected]:
+    """Gather the agents and clients that are made in this block."""
+    collected = Collected()
+    token = _collected.set(collected)
+    try:
+        yield collected
+    finally:
+        _collected.reset(token)

@@ -1,0 +1,134 @@
+"""The table of contents: one line per command, and the one place errors are printed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from pinecall_cli import __version__
+from pinecall_cli.commands import agents, call, dev, server
+from pinecall_cli.errors import PinecallError
+
+app = typer.Typer(
+    name="pinecall",
+    help="Run, hear, watch and test voice agents from a terminal.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def version(value: bool) -> None:
+    """Print the version and end, before any command is looked at."""
+    if value:
+        print(f"pinecall {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def pinecall(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Run, hear, watch and test voice agents from a terminal."""
+
+
+app.command(rich_help_panel="Develop")(dev.dev)
+app.command(rich_help_panel="Call")(call.call)
+app.add_typer(agents.app, name="agents", rich_help_panel="Inspect")
+app.command(rich_help_panel="Set up")(server.server)
+
+
+def main() -> None:
+    """Run the command line and end the process with the contract's exit code."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read us has gone: no error (cli.md), and no noise at exit
+        sys.stdout = None  # type: ignore[assignment]
+    sys.exit(code)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line; return its exit code. Errors are drawn here, and nowhere else."""
+    try:
+        code = app(args=list(argv), prog_name="pinecall", standalone_mode=False)
+    except PinecallError as error:
+        draw(error, argv)
+        return error.exit_code
+    except TyperException as error:
+        return draw_usage(error, argv)
+    except (typer.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def draw(error: PinecallError, argv: Sequence[str]) -> None:
+    """Print an error: three lines for people, and with ``--json`` one object for programs."""
+    if wants(argv, "--verbose", "v"):
+        import traceback
+
+        traceback.print_exception(error)
+    for one in error.each():
+        lines = [f"error: {inert(one.message)}"]
+        lines += [f"  where: {inert(str(one.where))}"] if one.where else []
+        lines += [f"  fix: {inert(one.fix)}"] if one.fix else []
+        print("\n".join(lines), file=sys.stderr)
+    if wants(argv, "--json"):
+        print_json(error.as_json(), argv)
+
+
+def draw_usage(error: TyperException, argv: Sequence[str]) -> int:
+    """Print an error in the command line itself; return its exit code."""
+    message = error.format_message().rstrip(".")
+    if not message:  # help was shown instead, as for a group without a command
+        return error.exit_code
+    message = message[:1].lower() + message[1:]
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "pinecall"
+    fix = f"`{command} --help` shows what it takes"
+    print(f"error: {inert(message)}\n  fix: {fix}", file=sys.stderr)
+    if wants(argv, "--json"):
+        print_json({"code": "usage", "message": message, "hint": fix}, argv)
+    return 2
+
+
+def print_json(body: dict[str, object], argv: Sequence[str]) -> None:
+    """Print the error object; in a command that streams it says what it is first."""
+    import json
+
+    streams = next((word for word in argv if not word.startswith("-")), "") in STREAMING
+    head: dict[str, object] = {"type": "error"} if streams else {}
+    print(json.dumps(head | {"error": body}), flush=True)
+
+
+STREAMING = frozenset({"dev", "call", "listen", "server"})
+"""Commands whose ``--json`` is a stream of objects."""
+
+
+def wants(argv: Sequence[str], option: str, letter: str = "") -> bool:
+    """Return whether an option was given, even on a command line that could not be parsed."""
+    for word in argv:
+        if word == "--":
+            return False
+        if word == option:
+            return True
+        if letter and word.startswith("-") and not word.startswith("--") and letter in word[1:]:
+            return True
+    return False
+
+
+def inert(text: str) -> str:
+    """Return ``text`` with what could steer a terminal spelled out."""
+    from pinecall_cli.view.text import printable
+
+    return printable(text)

@@ -1,0 +1,250 @@
+"""``pinecall agents``: which are connected, and what agent files say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pinecall_cli.commands import options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pinecall_cli.agent.check import Checked
+    from pinecall_cli.sdk.discover import Running
+
+app = typer.Typer(
+    help="List connected agents; check, show and describe agent files.",
+    invoke_without_command=True,
+    no_args_is_help=False,
+)
+
+
+@app.callback()
+def agents(
+    context: typer.Context,
+    server: options.Server = None,
+    api_key: options.ApiKey = None,
+    local: options.Local = False,
+    json: options.Json = False,
+    plain: options.Plain = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """List connected agents; check, show and describe agent files."""
+    if context.invoked_subcommand is not None:
+        refuse_early_options(context)
+        return
+    import asyncio
+
+    from pinecall_cli.sdk import discover
+
+    target = options.settings(server, api_key, local).target()
+    found = asyncio.run(discover.servers(target))
+    if not quiet:
+        typer.echo(asked(found), err=True)
+    if json:
+        echo_json({"agents": [document for one in found for document in documents(one)]})
+        return
+    print_agents(found, plain=plain)
+
+
+@app.command()
+def check(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH…", help="Agent files, or folders of them.")
+    ],
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Validate agent files offline; no line of Python is run."""
+    from pinecall_cli.agent.check import check as check_files
+
+    checked = [one for path in paths for one in check_files(path)]
+    bad = [one for one in checked if not one.valid or (strict and one.problems)]
+    if json:
+        files = [
+            {
+                "file": one.file,
+                "agents": list(one.agents),
+                "problems": [problem.as_json() for problem in one.problems],
+            }
+            for one in checked
+        ]
+        echo_json({"valid": not bad, "files": files})
+    else:
+        print_checked(checked, bad=len(bad), quiet=quiet)
+    raise typer.Exit(2 if bad else 0)
+
+
+@app.command()
+def show(
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="An agent file, a folder, or a running agent.")
+    ],
+    server: options.Server = None,
+    api_key: options.ApiKey = None,
+    local: options.Local = False,
+    json: options.Json = False,
+) -> None:
+    """Show an agent as it would go on the wire, secrets masked. A Python file is imported."""
+    from pinecall_cli.agent.config import shown
+    from pinecall_cli.agent.load import load
+
+    where = options.settings(server, api_key, local).target()
+    if not options.names_a_file(target):
+        echo_documents([running_config(target, where)], json=json)
+        return
+    loaded = load(Path(target))
+    for one in loaded:
+        for warning in (*one.notices, *(f"{w.where}: {w.message}" for w in one.warnings)):
+            typer.echo(warning, err=True)
+    embedded = where.kind != "hosted"
+    echo_documents([shown(one.config, embedded=embedded) for one in loaded], json=json)
+
+
+@app.command()
+def schema(
+    write: Annotated[
+        bool, typer.Option("--write", help="Write it to `agent.schema.json` here.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Print the JSON Schema of agent files, for editors."""
+    from json import dumps
+
+    from pinecall_cli.agent.schema import agent_schema
+
+    text = dumps(agent_schema(), indent=2)
+    if not write:
+        typer.echo(text)
+        return
+    path = Path("agent.schema.json")
+    path.write_text(text + "\n", "utf-8")
+    if json:
+        echo_json({"file": str(path)})
+        return
+    typer.echo(f"wrote {path}; put this on top of an agent file:", err=True)
+    typer.echo(f"# yaml-language-server: $schema={path}")
+
+
+# --- what is printed ------------------------------------------------------------------------
+
+
+def refuse_early_options(context: typer.Context) -> None:
+    """Refuse options in front of a sub-command: they would be read by nobody.
+
+    Raises:
+        UsageError: If there is one.
+    """
+    from pinecall_cli.errors import UsageError
+
+    given = [name for name, value in context.params.items() if value not in (None, False, 0)]
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise UsageError(
+            f"`{option}` stands before `{context.invoked_subcommand}`",
+            fix=f"write `pinecall agents {context.invoked_subcommand} … {option}`",
+        )
+
+
+def asked(found: Sequence[Running]) -> str:
+    """Return which servers were looked at."""
+    if not found:
+        return "no local server is running; start one with `pinecall dev FILE`"
+    return "agents of " + ", ".join(one.url for one in found)
+
+
+def documents(one: Running) -> list[dict[str, Any]]:
+    """Return a server's agents as ``--json`` prints them."""
+    from pinecall_cli.view.ndjson import iso
+
+    return [
+        {
+            "agent": agent.slug,
+            "phones": None if agent.phones is None else list(agent.phones),
+            "channels": None if agent.channels is None else list(agent.channels),
+            "live_calls": agent.live_calls,
+            "since": None if agent.since is None else iso(agent.since),
+        }
+        for agent in one.agents
+    ]
+
+
+def print_agents(found: Sequence[Running], *, plain: bool) -> None:
+    """Print the agents of these servers, one a row."""
+    from pinecall_cli.view.tables import print_table
+    from pinecall_cli.view.twins import console_for
+
+    columns = ["agent", "phones", "channels", "live calls", "since"]
+    several = len(found) > 1
+    rows = []
+    for one in found:
+        for said in documents(one):
+            row = [text_of(said[key]) for key in ("agent", "phones", "channels")]
+            row += [text_of(said["live_calls"]), text_of(said["since"])]
+            rows.append([*row, one.url] if several else row)
+    columns += ["server"] if several else []
+    if plain:
+        for line in (columns, *rows):
+            typer.echo("\t".join(options.inert(cell) for cell in line))
+    else:
+        print_table(console_for(), columns, rows)
+
+
+def text_of(value: object) -> str:
+    """Return a cell: a list with commas, a dash for what is not known or not there."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
+
+
+def print_checked(checked: Sequence[Checked], *, bad: int, quiet: bool) -> None:
+    """Print each problem at its place, then what it comes to."""
+    for one in checked:
+        for problem in one.problems:
+            line = f"{problem.where}: {problem.severity}: {problem.message} [{problem.code}]"
+            typer.echo(options.inert(line))
+            if problem.hint:
+                typer.echo(options.inert(f"  fix: {problem.hint}"))
+        if not one.problems and not quiet:
+            typer.echo(options.inert(f"{one.file}: ok ({', '.join(one.agents)})"))
+    if not quiet:
+        files = "1 file" if len(checked) == 1 else f"{len(checked)} files"
+        typer.echo(f"{files} checked, {bad} bad" if bad else f"{files} checked", err=True)
+
+
+def running_config(name: str, target: Any) -> dict[str, Any]:
+    """Return the configuration of a running agent, as its server holds it."""
+    import asyncio
+
+    from pinecall_cli.sdk import discover
+    from pinecall_cli.sdk.rest import Rest
+
+    async def ask() -> dict[str, Any]:
+        server = await discover.find(name, target)
+        async with Rest(server.url, server.key) as rest:
+            return await rest.agent_config(name)
+
+    return asyncio.run(ask())
+
+
+def echo_documents(documents: list[dict[str, Any]], *, json: bool) -> None:
+    """Print configurations: one JSON document for programs, one after the other for people."""
+    from json import dumps
+
+    if json:
+        echo_json({"agents": documents})
+        return
+    for document in documents:
+        typer.echo(dumps(document, indent=2, ensure_ascii=True))
+
+
+def echo_json(document: dict[str, Any]) -> None:
+    """Print one JSON document on stdout."""
+    from json import dumps
+
+    typer.echo(dumps(document))

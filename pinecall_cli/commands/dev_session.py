@@ -1,0 +1,334 @@
+"""What ``dev`` wires together: a server, a client, a reloader, a view, and the keys."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pinecall_cli.agent.load import Loaded, load
+from pinecall_cli.agent.problems import shown_path
+from pinecall_cli.call.records import (
+    AgentEntry,
+    DevReady,
+    DevReconnected,
+    DevReconnecting,
+    DevStopped,
+    EngineNotice,
+    ErrorRecord,
+    Record,
+)
+from pinecall_cli.call.session import SessionState, advance
+from pinecall_cli.commands.dev_keys import DevKeys
+from pinecall_cli.commands.hosting import Place, joined_server, own_server
+from pinecall_cli.errors import InfrastructureError, PinecallError, UsageError
+from pinecall_cli.protocol import events
+from pinecall_cli.protocol.frames import Received
+from pinecall_cli.protocol.ids import slugify
+from pinecall_cli.reload.apply import Reloader
+from pinecall_cli.reload.watch import watch
+from pinecall_cli.sdk.client import Pinecall
+from pinecall_cli.settings import Settings, Target
+from pinecall_cli.view.live import LiveView
+from pinecall_cli.view.twins import View, open_view
+
+REGISTER_WITHIN_S = 30.0
+HANG_UP_WITHIN_S = 1.0
+"""For live calls to end; the first Ctrl-C promises 2 s in all."""
+DEFAULT_TARGETS = ("agents", "agent.yaml", "agent.yml", "agent.py")
+FAILED_CALLS = frozenset({"failed", "busy", "no-answer", "rejected", "canceled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevOptions:
+    """What the command line of ``dev`` said."""
+
+    targets: tuple[Path, ...] = ()
+    alias: str | None = None
+    prod: bool = False
+    callers: tuple[str, ...] = ()
+    call: bool = False
+    events: bool = False
+    reload: bool = True
+    poll: bool = False
+    once: bool = False
+    port: int = 0
+    json: bool = False
+    plain: bool = False
+    quiet: bool = False
+    verbose: int = 0
+
+
+def run(options: DevOptions, settings: Settings) -> int:
+    """Run ``dev`` to its end; return the exit code.
+
+    Raises:
+        PinecallError: If it cannot begin: files, server, key, names.
+    """
+    level = [logging.WARNING, logging.INFO, logging.DEBUG][min(options.verbose, 2)]
+    logging.basicConfig(
+        level=logging.ERROR if options.quiet else level, format="%(message)s", stream=sys.stderr
+    )
+    loaded = [one for target in targets_of(options) for one in load(target)]
+    if options.alias and len(loaded) > 1:
+        raise UsageError("`--as` names one agent, and there are several", fix="name one file")
+    return asyncio.run(DevSession(options, settings.target(), loaded).run())
+
+
+def targets_of(options: DevOptions) -> tuple[Path, ...]:
+    """Return the files and folders to load.
+
+    Raises:
+        UsageError: If none is named and none of the usual ones is here.
+    """
+    if options.targets:
+        return options.targets
+    for name in DEFAULT_TARGETS:
+        if Path(name).exists():
+            return (Path(name),)
+    raise UsageError(
+        "no agent here: neither `agents/` nor `agent.yaml` nor `agent.py`",
+        fix="name a file: `pinecall dev path/to/agent.yaml`",
+    )
+
+
+class DevSession:
+    """One run of ``dev``: what happens is folded into a state, and the view shows the state."""
+
+    def __init__(self, options: DevOptions, target: Target, loaded: list[Loaded]) -> None:
+        self.options, self.target, self.loaded = options, target, loaded
+        self.state = SessionState()
+        self.place: Place
+        self.view: View
+        self.client: Pinecall
+        self.reloader: Reloader
+        self._stop = asyncio.Event()
+        self._ended: tuple[str, int] = ("quit", 0)
+        self._work: set[asyncio.Task[None]] = set()
+        self._registered = False
+
+    async def run(self) -> int:
+        """Run until told to stop; return the exit code."""
+        async with stopped_by_signals(self), AsyncExitStack() as stack:
+            self.view = open_view(
+                json=self.options.json,
+                plain=self.options.plain,
+                events=self.options.events,
+                on_closed=lambda: self.stop("closed"),
+            )
+            stack.callback(self.view.close)
+            self.place = await self._server(stack)
+            self.client = Pinecall(self.place.key, self.place.url)
+            stack.push_async_callback(self.client.disconnect)
+            self._listen()
+            self.reloader = Reloader(self.client, rename=self.name_of, report=self.happened)
+            stack.callback(self.reloader.close)
+            self.reloader.begin(self.loaded)
+            if self.options.callers:
+                self.client.route_callers(self.options.callers)
+            if isinstance(self.view, LiveView):
+                stack.enter_context(self.view)
+            await self._register()
+            if not self._stop.is_set():
+                stack.enter_context(self._begin())
+            await self._stop.wait()
+            await self._end()
+        return self._ended[1]
+
+    def stop(self, reason: str, code: int = 0) -> None:
+        """End gracefully; the first reason counts."""
+        if not self._stop.is_set():
+            self._ended = (reason, code)
+            self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the session has been told to end."""
+        return self._stop.is_set()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run ``work`` beside everything else; its failure is shown, and ends nothing else."""
+        task = asyncio.get_running_loop().create_task(self._shown(work), name=name)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    def happened(self, what: Received | Record) -> None:
+        """Fold what happened into the state, and show it."""
+        now = time.time()
+        frame = what.frame if isinstance(what, Received) else what
+        self.state = advance(self.state, frame, at=now)
+        if isinstance(what, EngineNotice) and self.options.json and not self.options.quiet:
+            print(what.text, file=sys.stderr)  # noqa: T201 - with --json stdout is the stream's
+        self.view.show(self.state, what, at=now)
+
+    def name_of(self, name: str) -> str:
+        """Return the name an agent registers under."""
+        if self.options.alias:
+            return slugify(self.options.alias)
+        if self.target.kind != "hosted" or self.options.prod:
+            return name
+        return f"dev-{slugify(getpass.getuser())}-{name}"
+
+    # -- beginning and end -----------------------------------------------------------------
+
+    async def _server(self, stack: AsyncExitStack) -> Place:
+        """Start the embedded server, or join the one that is named."""
+        if self.target.kind != "embedded":
+            return joined_server(self.target)
+        loop = asyncio.get_running_loop()
+
+        def notice(text: str) -> None:
+            loop.call_soon_threadsafe(self.happened, EngineNotice(at=time.time(), text=text))
+
+        names = [self.name_of(one.config.name) for one in self.loaded]
+        place = await stack.enter_async_context(
+            own_server(names, port=self.options.port, notice=notice)
+        )
+        assert place.embedded is not None
+        loading = EngineNotice(at=time.time(), text="loading the speech engines", loading=True)
+        self.happened(loading)
+        place.embedded.engines.ready.add_done_callback(lambda ready: notice(engines_say(ready)))
+        return place
+
+    def _listen(self) -> None:
+        self.client.tap(self._heard)
+        self.client.on("error", self._client_error)
+        self.client.on("reconnecting", self._reconnecting)
+        self.client.on("disconnected", self._disconnected)
+
+    async def _register(self) -> None:
+        """Connect and register everything, unless told to stop meanwhile."""
+
+        async def register() -> None:
+            await self.client.connect()
+            async with asyncio.timeout(REGISTER_WITHIN_S):
+                await self.client.registered()
+
+        registering = asyncio.get_running_loop().create_task(register(), name="register")
+        stopping = asyncio.get_running_loop().create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait({registering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if registering.done():
+                await registering
+        except TimeoutError:
+            raise InfrastructureError(
+                f"{self.place.url} did not register the agents within {REGISTER_WITHIN_S:g} s",
+                fix="see what it says, with `-v`",
+            ) from None
+        finally:
+            for task in (registering, stopping):
+                task.cancel()
+            await asyncio.wait({registering, stopping})
+
+    def _begin(self) -> DevKeys:
+        """Say that everything is there, and begin to watch the files."""
+        self._registered = True
+        self.happened(
+            DevReady(
+                at=time.time(),
+                agents=tuple(
+                    AgentEntry(
+                        agent=name,
+                        file=shown_path(one.file),
+                        phones=tuple(number.number for number in one.config.phone_numbers),
+                    )
+                    for name, one in self.reloader.agents
+                ),
+                server=self.place.url,
+                local=self.target.kind != "hosted",
+            )
+        )
+        for one in self.loaded:
+            for text in (*one.notices, *(f"{w.where}: {w.message}" for w in one.warnings)):
+                self.happened(EngineNotice(at=time.time(), text=text))
+        if self.options.reload:
+            self.spawn(self._watch(), "watch")
+        keys = DevKeys(self)
+        if self.options.call:
+            keys.press("c")
+        return keys
+
+    async def _end(self) -> None:
+        """Hang up, stop all work, and say why."""
+        for call in self.client.calls():
+            call.hangup()
+        for task in tuple(self._work):
+            task.cancel()
+        if self._work:
+            await asyncio.wait(self._work, timeout=HANG_UP_WITHIN_S)
+        self.happened(DevStopped(at=time.time(), reason=self._ended[0]))
+
+    # -- what comes in ---------------------------------------------------------------------
+
+    def _heard(self, received: Received) -> None:
+        self.happened(received)
+        match received.frame:
+            case events.CallEnded(reason=reason) if self.options.once:
+                self.stop("once", 1 if reason in FAILED_CALLS else 0)
+            case events.AgentCreated() if self._registered and self.state.reconnecting:
+                self.happened(DevReconnected(at=time.time()))
+
+    def _client_error(self, problem: Exception) -> None:
+        if not self._registered:
+            return  # the registration under way raises it
+        error = problem if isinstance(problem, PinecallError) else PinecallError(str(problem))
+        self.happened(ErrorRecord.of(error, at=time.time()))
+
+    def _reconnecting(self, attempt: int, delay: float) -> None:
+        self.happened(
+            DevReconnecting(at=time.time(), attempt=attempt, delay_ms=round(delay * 1000))
+        )
+
+    def _disconnected(self, reason: str) -> None:
+        if not self.stopping:
+            self.happened(DevReconnecting(at=time.time(), attempt=0, delay_ms=0))
+
+    async def _watch(self) -> None:
+        async for changed in watch(self.reloader.files, poll=self.options.poll):
+            await self.reloader.changed(changed)
+
+    async def _shown(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except PinecallError as error:
+            self.happened(ErrorRecord.of(error, at=time.time()))
+
+
+def engines_say(ready: Any) -> str:
+    """Return what to say when the engines (a future) are loaded, or cannot be."""
+    problem = ready.exception()
+    if problem is None:
+        return "speech engines ready"
+    fix = getattr(problem, "fix", None)
+    return f"text only: {problem}" + (f" (fix: {fix})" if fix else "")
+
+
+@asynccontextmanager
+async def stopped_by_signals(session: DevSession) -> AsyncIterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the session gracefully, and the second at once."""
+    loop = asyncio.get_running_loop()
+
+    def asked(number: signal.Signals) -> None:
+        if session.stopping:
+            session.view.close()  # the terminal first: what follows is the end of the process
+            os._exit(128 + number)
+        session.stop("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, asked, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

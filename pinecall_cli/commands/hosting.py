@@ -1,0 +1,68 @@
+"""The server a command works with: one of its own in this process, or one that runs already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pinecall_cli.errors import InfrastructureError
+from pinecall_cli.sdk import discover
+from pinecall_cli.settings import Secret, Target, data_dir, run_dir
+
+if TYPE_CHECKING:
+    from pinecall_cli.server.embedded import EmbeddedServer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server: where it is and the key it takes."""
+
+    url: str
+    key: Secret
+    embedded: EmbeddedServer | None = None
+    """The server, if it is ours and in this process."""
+
+
+@asynccontextmanager
+async def own_server(
+    names: Iterable[str], *, port: int = 0, notice: Callable[[str], None]
+) -> AsyncIterator[Place]:
+    """Run the embedded server for agents of these names.
+
+    Args:
+        names: The slugs that will be registered on it.
+        port: Its port; 0 for any.
+        notice: Told, from another thread, what stands in for what an agent asks for.
+
+    Raises:
+        ConflictError: If a local server that runs already has one of the names.
+        InfrastructureError: If the port is taken.
+    """
+    discover.refuse_held(names, await discover.running())
+    from pinecall_cli.server.embedded import EmbeddedServer
+
+    server = EmbeddedServer(
+        port=port, data=data_dir(), run_dir=run_dir(), environ=os.environ, notice=notice
+    )
+    async with server:
+        yield Place(server.url, Secret(server.key), server)
+
+
+def joined_server(target: Target) -> Place:
+    """Return a server that runs already.
+
+    Raises:
+        InfrastructureError: If it is local, and no runtime file knows its key.
+    """
+    assert target.url is not None, "an embedded server is started, not joined"
+    key = target.key or discover.key_of(target.url)
+    if key is None:
+        raise InfrastructureError(
+            f"no local server is known at {target.url}",
+            code="server_unreachable",
+            fix="start one with `pinecall server`, or name its key with `--api-key`",
+        )
+    return Place(target.url, key)

@@ -1,0 +1,110 @@
+"""``pinecall server``: the embedded server on its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinecall_cli.commands import options
+
+if TYPE_CHECKING:
+    from pinecall_cli.server.embedded import EmbeddedServer
+
+
+def server(
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0: any.")] = 4747,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--api-key",
+            metavar="KEY",
+            help="A key that is let in, each an organisation of its own; repeat for more. Left "
+            "out: a random one. `-` reads it from stdin: others on this machine can see what "
+            "stands on a command line.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="Where the call log is kept, created if missing; `:memory:` keeps none.",
+        ),
+    ] = None,
+    public_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name it may be addressed by; repeatable."),
+    ] = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+) -> None:
+    """Run the voice server on its own, for agents and calls from other terminals."""
+    import logging
+    import os
+    import sys
+
+    from pinecall_cli.server.embedded import EmbeddedServer
+    from pinecall_cli.server.foreground import hold
+    from pinecall_cli.settings import data_dir, run_dir
+
+    levels = [logging.ERROR if quiet else logging.WARNING, logging.INFO, logging.DEBUG]
+    logging.basicConfig(level=levels[min(verbose, 2)], format="%(message)s", stream=sys.stderr)
+    embedded = EmbeddedServer(
+        host=host,
+        port=port,
+        keys=[read_key() if key == "-" else key for key in api_key or ()],
+        data=str(data_dir()) if data is None else data,
+        environ=os.environ,
+        public_hosts=public_host or (),
+        run_dir=run_dir(),
+    )
+    raise typer.Exit(hold(embedded, ready=lambda: announce(embedded, json=json, quiet=quiet)))
+
+
+def announce(embedded: EmbeddedServer, *, json: bool, quiet: bool) -> None:
+    """Say where the server is: to people on stderr, to programs on stdout."""
+    import os
+    from datetime import UTC, datetime
+    from json import dumps
+
+    from pinecall_cli import __version__
+
+    if not quiet:
+        lines = [f"pinecall server {__version__}", f"  url  {embedded.url}"]
+        lines += [f"  key  {key}" for key in embedded.keys]
+        lines += ["  Ctrl-C ends it; calls are hung up"]
+        typer.echo("\n".join(lines), err=True)
+        embedded.engines.ready.add_done_callback(
+            lambda ready: typer.echo(loaded(ready.exception()), err=True)
+        )
+    if json:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        record = {"type": "server.ready", "ts": now, "url": embedded.url}
+        typer.echo(dumps(record | {"api_key": embedded.key, "pid": os.getpid()}))
+
+
+def loaded(problem: BaseException | None) -> str:
+    """Return what to say when the speech engines have been loaded, or cannot be."""
+    if problem is None:
+        return "  speech engines loaded"
+    fix = getattr(problem, "fix", None)
+    return f"  no speech, text only: {problem}" + (f"\n    fix: {fix}" if fix else "")
+
+
+def read_key() -> str:
+    """Return one line of standard input.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    import sys
+
+    from pinecall_cli.errors import UsageError
+
+    key = sys.stdin.readline().strip()
+    if not key:
+        raise UsageError("no key on standard input", fix="pipe the key into `--api-key -`")
+    return key

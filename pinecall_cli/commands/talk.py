@@ -1,0 +1,108 @@
+"""The ends of a voice call at this machine: devices, or a virtual caller, on a `MicCall`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pinecall_cli.audio.devices import Choice, Microphone, Speaker
+from pinecall_cli.audio.echo import Echo, open_echo
+from pinecall_cli.audio.pcm import FRAME_MS, level_dbfs
+from pinecall_cli.audio.wav import WavWriter
+from pinecall_cli.caller.player import Player
+from pinecall_cli.caller.steps import Hangup, Press
+from pinecall_cli.protocol import events
+from pinecall_cli.protocol.frames import Event, Received
+from pinecall_cli.sdk.mic import MicCall
+
+FRAME_S = FRAME_MS / 1000
+
+
+@dataclass(slots=True)
+class Ends:
+    """What a call is held with: where its frames come from, and where the agent's go."""
+
+    frames: Callable[[], AsyncIterator[bytes]]
+    play: Callable[[bytes], None]
+    heard: Callable[[Received], None]
+    badges: tuple[str, ...] = ()
+
+
+async def devices(
+    stack: AsyncExitStack,
+    call: MicCall,
+    choice: Choice,
+    *,
+    cancel_echo: bool,
+    level: Callable[[float], None] = lambda dbfs: None,
+) -> Ends:
+    """Open microphone and loudspeaker for ``call``; ``level`` takes the microphone's, in dBFS.
+
+    Raises:
+        AudioDeviceError: If there is no PortAudio, no device, or no permission.
+    """
+    speaker = await stack.enter_async_context(Speaker(choice.output, rate=call.rate))
+    microphone = await stack.enter_async_context(Microphone(choice.input, rate=call.rate))
+    echo: Echo = open_echo(cancel_echo, call.rate)
+
+    async def frames() -> AsyncIterator[bytes]:
+        async for near in microphone:
+            frame = echo.process(near, speaker.played())
+            level(level_dbfs(frame))
+            yield frame
+
+    def heard(received: Received) -> None:
+        if isinstance(received.frame, events.BotInterrupted):
+            speaker.clear()
+
+    badges = () if echo.badge is None else (echo.badge,)
+    return Ends(frames, speaker.write, heard, badges)
+
+
+def virtual(call: MicCall, player: Player) -> Ends:
+    """Let a virtual caller hold ``call``, in real time."""
+
+    async def frames() -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        begun, sent = loop.time(), 0
+        while True:
+            frame = player.next_frame(sent * FRAME_S)
+            for action in player.actions():
+                match action:
+                    case Press(digits=digits):
+                        await call.press(digits)
+                    case Hangup():
+                        return
+            yield frame
+            sent += 1
+            await asyncio.sleep(max(0.0, begun + sent * FRAME_S - loop.time()))
+
+    def heard(received: Received) -> None:
+        if isinstance(received.frame, Event):
+            player.on_event(received.frame, call.sent * FRAME_S)
+
+    return Ends(frames, lambda frame: None, heard)
+
+
+@dataclass(slots=True)
+class Kept:
+    """Keeps what the agent says in a WAV file, beside whatever else hears it."""
+
+    path: Path
+    rate: int
+    writer: WavWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writer = WavWriter(self.path, self.rate)
+
+    def also(self, play: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """Return a ``play`` that keeps each frame and then hands it on."""
+
+        def both(frame: bytes) -> None:
+            self.writer.write(frame)
+            play(frame)
+
+        return both

@@ -1,0 +1,80 @@
+"""A daemon thread of our own for heavy work, usable from any event loop.
+
+The loop's default executor would do but for Ctrl-C: ``asyncio.run`` waits for its threads, and a
+model that is loading may take seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class Worker:
+    """One thread that does one job after the other, in the order they came.
+
+    The thread starts with the first job. The queue holds at most what callers wait for: whoever
+    awaits `run` has one job in it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Queue ``job`` and return its future; cancelling that drops a job not yet begun.
+
+        Raises:
+            RuntimeError: If the worker was closed.
+        """
+        future: Future[R] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"worker {self.name} is closed")
+            self._jobs.put((future, job, args, kwargs))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
+                self._thread.start()
+        return future
+
+    async def run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what ``job(*args)`` returns, or raise what it raises.
+
+        Cancelled while it waits, the job is never begun; later it ends unheard.
+        """
+        return await asyncio.wrap_future(self.submit(job, *args, **kwargs))
+
+    def close(self) -> None:
+        """End the thread after the jobs already queued; does not wait for it."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (next_job := self._jobs.get()) is not None:
+            future, job, args, kwargs = next_job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = job(*args, **kwargs)
+            except BaseException as problem:
+                # It is the waiter's: even SystemExit must not end everybody's worker.
+                future.set_exception(problem)
+            else:
+                future.set_result(result)
+            # An idle worker must not keep the last utterance, nor its result, alive.
+            del next_job, future, job, args, kwargs
+            result = None

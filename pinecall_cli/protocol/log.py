@@ -1,0 +1,81 @@
+"""The call log's entries: what ``/v1/attach`` sends and the journal keeps.
+
+Its vocabulary is not the agent socket's: ``user.speaking`` with ``active``, ``tool.call``,
+``turn.end`` with latencies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pinecall_cli.protocol.codec import REMOTE_FAULTS, object_of, problem_of, to_bytes
+from pinecall_cli.protocol.frames import Frame, JsonObject, Unknown
+
+LOG_TYPES = (
+    "call.ringing",
+    "call.started",
+    "call.ended",
+    "call.summary",
+    "user.speaking",
+    "user.message",
+    "bot.speaking",
+    "bot.word",
+    "bot.finished",
+    "bot.interrupted",
+    "bot.corrected",
+    "turn.start",
+    "turn.end",
+    "tool.call",
+    "tool.result",
+    "docs.sources",
+    "skill.loaded",
+    "skill.unloaded",
+    "audio.metrics",
+    "handoff.requested",
+    "handoff.active",
+    "handoff.released",
+    "supervisor.said",
+    "supervisor.whispered",
+    "log.gap",
+    "log.caught_up",
+)
+"""The types there are; a reader ignores any other."""
+
+EPHEMERAL_TYPES = frozenset({"user.speaking", "bot.word", "audio.metrics"})
+"""Sent to those who watch, never stored."""
+
+MARKER_TYPES = frozenset({"log.gap", "log.caught_up"})
+"""About the log itself: their ``seq`` repeats the last one and never moves a cursor."""
+
+
+class LogEntry(Frame):
+    """One fact about a call."""
+
+    seq: int
+    """Rises strictly in every log, with holes; the cursor."""
+    ts: float
+    """Epoch seconds."""
+    type: str
+    call: str | None = None
+    """None in an agent's log; there it is ``data["call"]``."""
+    agent: str | None = None
+    """Slug."""
+    ephemeral: bool = False
+    data: JsonObject = msgspec.field(default_factory=dict)
+
+
+ENTRIES: msgspec.json.Decoder[Any] = msgspec.json.Decoder(LogEntry)
+
+
+def decode_entry(raw: bytes | str) -> LogEntry | Unknown:
+    """Return an entry of a call log. Never raises."""
+    data = to_bytes(raw)
+    try:
+        entry: LogEntry = ENTRIES.decode(data)
+    except REMOTE_FAULTS as fault:
+        fields = object_of(data) or {}
+        name = fields.get("type")
+        return Unknown(name if isinstance(name, str) else "", fields, problem_of(fault))
+    return entry

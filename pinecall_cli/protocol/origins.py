@@ -1,0 +1,103 @@
+"""Which browser origins may mint tokens. Origins are parsed, never matched as text.
+
+https://site.com      this origin
+https://*.site.com    any sub-domain of it, one label or more, not site.com itself
+http://localhost:*    any port
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from pinecall_cli.protocol.refusal import ConfigRefused
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """An origin, or a pattern of origins, taken apart."""
+
+    scheme: str
+    host: str
+    port: int | None
+    """None in a pattern means any."""
+    subdomains: bool = False
+
+
+def parse_origin(text: str) -> Origin | None:
+    """Return an ``Origin`` header taken apart; None for ``null`` and anything malformed."""
+    if not (text.isascii() and text.isprintable()) or any(bad in text for bad in "*\\ "):
+        return None
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    scheme = parts.scheme.lower()
+    bare = not (parts.path or parts.query or parts.fragment or "@" in parts.netloc)
+    if not bare or not host or scheme not in DEFAULT_PORTS or text.endswith(("?", "#", ":")):
+        return None
+    if port is None:
+        port = DEFAULT_PORTS[scheme]
+    return Origin(scheme, host, port)
+
+
+def parse_pattern(text: str) -> Origin:
+    """Return an entry of ``allowed_origins`` taken apart.
+
+    Raises:
+        ConfigRefused: If it is none of the three forms.
+    """
+    scheme, separator, rest = str(text).strip().removesuffix("/").partition("://")
+    any_port = rest.endswith(":*")
+    subdomains = rest.startswith("*.")
+    host = rest.removesuffix(":*").removeprefix("*.")
+    try:
+        host = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        host = ""
+    origin = parse_origin(f"{scheme}{separator}{host}")
+    two_ports = any_port and ":" in host.rpartition("]")[2]
+    if origin is None or two_ports or (subdomains and is_address(origin.host)):
+        raise ConfigRefused(
+            "invalid_origin",
+            f"`{text}` is no origin",
+            "write https://site.com, https://*.site.com or http://localhost:*",
+        )
+    return Origin(origin.scheme, origin.host, None if any_port else origin.port, subdomains)
+
+
+def origin_allowed(origin: str | None, patterns: Iterable[str]) -> bool:
+    """Return whether a request with this ``Origin`` header may mint tokens.
+
+    No header is no match, and a malformed pattern allows nothing.
+    """
+    came_from = parse_origin(origin) if origin else None
+    return came_from is not None and any(matches(came_from, pattern) for pattern in patterns)
+
+
+def matches(origin: Origin, pattern: str) -> bool:
+    """Return whether one pattern allows an origin."""
+    try:
+        allowed = parse_pattern(pattern)
+    except ConfigRefused:
+        return False
+    if origin.scheme != allowed.scheme or allowed.port not in (None, origin.port):
+        return False
+    if allowed.subdomains:
+        labels = origin.host.removesuffix("." + allowed.host)
+        return labels != origin.host and all(labels.split("."))
+    return origin.host == allowed.host
+
+
+def is_address(host: str) -> bool:
+    """Return whether a host is an IP address, which has no sub-domains."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

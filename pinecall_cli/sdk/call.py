@@ -1,0 +1,263 @@
+"""A live call or chat as an agent's code holds it: what is known of it, what it can be told."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from msgspec import UNSET
+
+from pinecall_cli.agent.config import WIRE_KEYS
+from pinecall_cli.protocol import commands, ids
+from pinecall_cli.protocol.frames import Command
+from pinecall_cli.sdk.answers import REQUEST_TIMEOUT, Answer, Key
+from pinecall_cli.sdk.handlers import Handler, Handlers
+
+Message = dict[str, Any]
+"""One entry of a conversation, in OpenAI's shape."""
+H = TypeVar("H", bound=Handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What became of something the agent was to say."""
+
+    message_id: str
+    interrupted: bool
+    """True when it was cut off, refused, or the call ended first."""
+    reason: str | None = None
+    """Why it was interrupted: ``user_spoke``, ``continuation``, ``cancelled``, an end reason…"""
+
+
+class Line(Protocol):
+    """What a call needs of the client that it came through."""
+
+    def post(self, agent_id: str, frame: Command) -> None:
+        """Send a frame in the agent's name, now or when it is registered."""
+        ...
+
+    def ask(self, agent_id: str, frame: Command, key: Key, *, timeout: float | None) -> Answer[Any]:
+        """Send a frame, and return what will come of it."""
+        ...
+
+
+class Call:
+    """One call, chat or WhatsApp session of an agent, from its start to its end.
+
+    Commands are sent when they are called; what they return may be awaited or let go. All of
+    them may be called from any thread, awaiting is for the client's loop.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        *,
+        id: str,
+        agent_id: str,
+        from_: str,
+        to: str,
+        direction: str = "inbound",
+        transport: str = "unknown",
+        metadata: Mapping[str, Any] | None = None,
+        language: str | None = None,
+        overrides: Iterable[str] = (),
+    ) -> None:
+        self.id = id
+        self.agent_id = agent_id
+        """The id of the agent it belongs to."""
+        self.from_ = from_
+        """The caller: E.164, ``webrtc``, ``chat``…"""
+        self.to = to
+        self.direction = direction
+        """``inbound`` or ``outbound``."""
+        self.transport = transport
+        """``phone``, ``webrtc``, ``chat``, ``whatsapp``…"""
+        self.metadata: Mapping[str, Any] = dict(metadata or {})
+        self.language = language
+        self.status: Literal["active", "ended"] = "active"
+        self.reason: str | None = None
+        """Why it ended; None while it is active."""
+        self.started_at: float | None = None
+        """Epoch seconds, known at the end."""
+        self.ended_at: float | None = None
+        """Epoch seconds."""
+        self.duration: float | None = None
+        """Seconds."""
+        self.messages: list[Message] = []
+        """The conversation so far, tool calls and results included."""
+        self.words: list[str] = []
+        """What was heard of the reply that plays."""
+        self.playing: str | None = None
+        """The id of the message whose audio plays."""
+        self.last_message_id: str | None = None
+        """The id of what the caller last said; `reply` answers it."""
+        self.active_skills: set[str] = set()
+        self.overrides: set[str] = set(overrides)
+        """Wire keys that this call's channel or code has set; a reload leaves them alone."""
+        self._line = line
+        self._handlers = Handlers()
+
+    def __repr__(self) -> str:
+        return f"<Call {self.id} {self.transport} {self.from_} → {self.to} {self.status}>"
+
+    @property
+    def transcript(self) -> list[Message]:
+        """What caller and agent said to each other: `messages` without tools."""
+        return [m for m in self.messages if m.get("role") in SPEAKERS and m.get("content")]
+
+    # --- events ---
+
+    def on(self, event: str, handler: H) -> H:
+        """Call ``handler(event)`` at every event of that wire name in this call."""
+        return self._handlers.on(event, handler)
+
+    def once(self, event: str, handler: H) -> H:
+        """Call ``handler(event)`` at the next event of that wire name in this call."""
+        return self._handlers.once(event, handler)
+
+    def off(self, event: str, handler: Handler | None = None) -> None:
+        """Forget ``handler``, or every handler of ``event``."""
+        self._handlers.off(event, handler)
+
+    def take_handlers(self, event: str) -> tuple[Handler, ...]:
+        """Return the handlers to call for one occurrence of an event; the client calls them."""
+        return self._handlers.take(event)
+
+    # --- speaking ---
+
+    def say(self, text: str, *, add_to_history: bool = False) -> Answer[Said]:
+        """Speak a text. Awaited, it is over when the text was played or cut off."""
+        return self._speak(text, in_reply_to="", add_to_history=add_to_history)
+
+    def reply(self, text: str) -> Answer[Said]:
+        """Speak a text in answer to the caller; void if they have said something newer since."""
+        return self._speak(text, in_reply_to=self.last_message_id or "", add_to_history=False)
+
+    def _speak(self, text: str, *, in_reply_to: str, add_to_history: bool) -> Answer[Said]:
+        message_id = ids.message_id()
+        frame = commands.BotReply(
+            call_id=self.id,
+            message_id=message_id,
+            text=text,
+            in_reply_to=in_reply_to,
+            add_to_history=True if add_to_history else UNSET,
+        )
+        return self._ask(frame, ("spoken", self.id, message_id), timeout=None)
+
+    def hangup(self) -> Answer[str]:
+        """End the call. Awaited, it is over when the call has ended, and tells the reason."""
+        return self._ask(commands.CallHangup(call_id=self.id), ("ended", self.id))
+
+    # --- configuration ---
+
+    def update(self, **config: Any) -> Answer[None]:
+        """Change this call alone: voice, language, stt, llm, interruption, prompt, tools…
+
+        The keys are those of `Agent`. What is changed here, a reload leaves alone.
+
+        Raises:
+            TypeError: If a key is none of an agent's.
+        """
+        unknown = sorted(config.keys() - WIRE_KEYS.keys())
+        if unknown:
+            raise TypeError(f"update() got an unexpected key {unknown[0]!r}")
+        patch = {WIRE_KEYS[key]: wire_value(value) for key, value in config.items()}
+        self.overrides |= patch.keys()
+        frame = commands.SessionConfigure(session_id=self.id, **attributes(patch))
+        return self._ask(frame, ("session.configured", self.id))
+
+    def set_prompt(self, prompt: str) -> Answer[None]:
+        """Replace the system prompt of this call, from the next answer on."""
+        self.overrides.add("prompt")
+        return self._history(commands.HistorySetInstructions, prompt=prompt)
+
+    def set_prompt_vars(
+        self, variables: Mapping[str, str] | None = None, **more: str
+    ) -> Answer[None]:
+        """Set prompt variables of this call, over the agent's; those not named stay."""
+        self.overrides.add("vars")
+        return self._history(commands.HistorySetVars, vars={**(variables or {}), **more})
+
+    def add_context(self, text: str) -> Answer[None]:
+        """Append a text after the system prompt of this call."""
+        return self._history(commands.HistoryAddContext, text=text)
+
+    # --- history ---
+
+    def get_history(self) -> Answer[list[Message]]:
+        """Ask for the conversation as the server holds it."""
+        return self._history(commands.HistoryGet)
+
+    def add_history(self, messages: Iterable[Message]) -> Answer[None]:
+        """Append messages to the conversation that the model sees."""
+        return self._history(commands.HistoryAdd, messages=list(messages))
+
+    def set_history(self, messages: Iterable[Message]) -> Answer[None]:
+        """Replace the conversation that the model sees."""
+        return self._history(commands.HistorySet, messages=list(messages))
+
+    def clear_history(self) -> Answer[None]:
+        """Empty the conversation that the model sees."""
+        return self._history(commands.HistoryClear)
+
+    # --- tools ---
+
+    def tool_result(self, msg_id: str, results: Mapping[str, Any]) -> None:
+        """Answer a round of tool calls by hand: results by tool call id.
+
+        Tools of the agent's are answered without this; it is for an agent that has none and
+        listens to ``llm.tool_call``.
+        """
+        self._line.post(
+            self.agent_id,
+            commands.LlmToolResult(
+                call_id=self.id,
+                msg_id=msg_id,
+                results=tuple(
+                    commands.ToolResult(tool_call_id=id, result=result)
+                    for id, result in results.items()
+                ),
+            ),
+        )
+
+    def _history(self, frame: Callable[..., Command], **fields: Any) -> Answer[Any]:
+        return ask_history(self._line, self.agent_id, self.id, frame, **fields)
+
+    def _ask(
+        self, frame: Command, key: Key, *, timeout: float | None = REQUEST_TIMEOUT
+    ) -> Answer[Any]:
+        return self._line.ask(self.agent_id, frame, key, timeout=timeout)
+
+
+REQUESTS = itertools.count(1)
+SPEAKERS = frozenset({"user", "assistant"})
+ATTRIBUTES: Mapping[str, str] = {"greetingInChat": "greeting_in_chat"}
+"""Wire keys whose field in our frames has another name."""
+
+
+def ask_history(
+    line: Line, agent_id: str, call_id: str, frame: Callable[..., Command], **fields: Any
+) -> Answer[Any]:
+    """Send a ``history.*`` request of a call; its answer is recognised by the request's id."""
+    request = ids.request_id(next(REQUESTS))
+    return line.ask(
+        agent_id,
+        frame(call_id=call_id, request_id=request, **fields),
+        ("history", call_id, request),
+        timeout=REQUEST_TIMEOUT,
+    )
+
+
+def attributes(patch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a payload by wire keys as the keyword arguments of our frames."""
+    return {ATTRIBUTES.get(key, key): value for key, value in patch.items()}
+
+
+def wire_value(value: Any) -> Any:
+    """Return a configuration value as JSON has it: tools and skills as what they are called by."""
+    if isinstance(value, list | tuple):
+        return [wire_value(item) for item in value]
+    spec = getattr(value, "spec", value)
+    return spec.wire() if hasattr(spec, "wire") else value

@@ -1,0 +1,373 @@
+"""`Pinecall`: one connection to a voice server, for many agents."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Generator, Iterable
+from types import TracebackType
+from typing import Any, TypeVar, Unpack, overload
+
+from pinecall_cli.agent.config import AgentConfig
+from pinecall_cli.agent.define import Agent, AgentOptions, collector
+from pinecall_cli.errors import (
+    NotAuthorisedError,
+    ServerUnreachableError,
+    UsageError,
+)
+from pinecall_cli.protocol import commands
+from pinecall_cli.protocol.codec import encode
+from pinecall_cli.protocol.frames import Command, Received
+from pinecall_cli.sdk.call import Call
+from pinecall_cli.sdk.callbook import CallBook
+from pinecall_cli.sdk.handlers import Handler, Handlers
+from pinecall_cli.sdk.link import Link
+from pinecall_cli.sdk.office import Office, running_loop
+from pinecall_cli.sdk.reception import Reception
+from pinecall_cli.sdk.registrar import Registrar
+from pinecall_cli.sdk.registration import Registration
+from pinecall_cli.sdk.requests import AgentWire, Requests
+from pinecall_cli.sdk.serve import serve
+from pinecall_cli.settings import KEY_VARIABLE, Secret
+
+DEFAULT_URL = "wss://voice.pinecall.io"
+GRACE = 1.0
+"""Seconds that handlers and tools have to end when we disconnect; Ctrl-C promises 2 in all."""
+
+H = TypeVar("H", bound=Handler)
+
+
+class Ready:
+    """Await it, any number of times: it is over while the client is connected."""
+
+    def __init__(self, wait: Callable[[], Generator[Any, None, None]]) -> None:
+        self._wait = wait
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._wait()
+
+
+class Pinecall(Requests):
+    """One connection to a voice server; as many agents as there are.
+
+    It connects by itself: when it is made, if an event loop runs; else when it is entered
+    (``async with``), awaited (`ready`, `connect`) or `run`. A connection that is lost is made
+    again, and every agent registered again. While the CLI imports a file, a client made there is
+    a handle on the CLI's own: it never connects, and its handlers hear what the CLI hears.
+
+    Args:
+        api_key: The key; ``PINECALL_API_KEY`` of the environment, if left out.
+        api_url: The server, in any of ws, wss, http and https.
+        auto_reconnect: Whether to connect again when the connection is lost or refused.
+    """
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        api_url: str = DEFAULT_URL,
+        auto_reconnect: bool = True,
+    ) -> None:
+        key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE, "")
+        self._key = key if isinstance(key, Secret) else Secret(key)
+        self.api_url = api_url
+        self._auto_reconnect = auto_reconnect
+        self._handlers = Handlers()
+        self._office = Office(self._send)
+        self._office.audiences.append(self._handlers)
+        self._registrar = Registrar(self._office)
+        self._callbook = CallBook(self._office, idle=self._on_idle)
+        self._link: Link | None = None
+        self._reception: Reception | None = None
+        self._host: Pinecall | None = None
+        """The client that this handle stands for."""
+        collected = collector()
+        self._is_handle = collected is not None
+        if collected is not None:
+            collected.clients.append(self)
+        elif self._key and running_loop() is not None:
+            self.start()
+
+    def __repr__(self) -> str:
+        return f"<Pinecall {self.api_url}>"
+
+    # --- connection ---
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        me = self._host or self
+        return me._link is not None and me._link.is_up
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the server is the embedded one, as it said when it accepted the key."""
+        return (self._host or self)._office.embedded
+
+    @property
+    def ready(self) -> Ready:
+        """Await it to be connected, however many attempts that takes.
+
+        Raises:
+            NotAuthorisedError: If there is no key, or the server refuses it.
+            PinecallError: If the connection was given up.
+        """
+        return Ready(lambda: self._wait_ready().__await__())
+
+    async def connect(self) -> None:
+        """Connect, if that is not done, and return when the attempt has succeeded.
+
+        Raises:
+            NotAuthorisedError: If there is no key, or the server refuses it.
+            ServerUnreachableError: If this attempt fails. Others follow unless `disconnect` is
+                called or ``auto_reconnect`` is off.
+        """
+        if self._is_handle:
+            return
+        reception = self.start()
+        if not self.connected:
+            await asyncio.shield(reception.attempt)
+
+    async def disconnect(self) -> None:
+        """Close the connection and stay away; what was sent before still leaves."""
+        if self._is_handle or self._link is None:
+            return
+        self._callbook.lost("client_disconnect")
+        await self._office.crew.finish(GRACE)
+        await self._link.stop()
+        gone = ServerUnreachableError("the client has disconnected", code="client_disconnect")
+        self._office.answers.refuse_all(gone)
+        for registration in self._office.registrations.values():
+            registration.lost()
+        if self._reception is not None:
+            self._reception.closed(gone)
+
+    def run(self, *agents: Agent) -> None:
+        """Serve these agents until Ctrl-C or SIGTERM.
+
+        Raises:
+            NotAuthorisedError: If there is no key, or the server refuses it.
+            ConflictError: If the agents' names are held or taken by another process.
+        """
+        if self._is_handle:
+            return
+        asyncio.run(serve(self, agents))
+
+    async def __aenter__(self) -> Pinecall:
+        try:
+            await self.connect()
+        except BaseException:
+            await self.disconnect()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.disconnect()
+
+    def start(self) -> Reception:
+        """Begin to connect, if that is not under way; return who hears how it goes.
+
+        Raises:
+            NotAuthorisedError: If there is no key.
+        """
+        if not self._key:
+            raise NotAuthorisedError(
+                "no API key",
+                fix=f"set `{KEY_VARIABLE}`, or give the key to `Pinecall(…)`",
+            )
+        loop = asyncio.get_running_loop()
+        if self._office.loop is not loop or self._reception is None or self._link is None:
+            if self._link is not None and self.connected:
+                raise RuntimeError("this client is connected on another event loop")
+            self._office.loop = loop
+            self._reception = Reception(self._office, self._registrar, self._callbook)
+            self._link = Link(
+                self.api_url, self._key, self._reception, auto_reconnect=self._auto_reconnect
+            )
+        self._reception.reopen()
+        self._link.start()
+        return self._reception
+
+    async def _wait_ready(self) -> None:
+        if self._host is not None:
+            await self._host._wait_ready()
+        elif not self._is_handle:
+            await asyncio.shield(self.start().ready)
+
+    # --- events ---
+
+    @overload
+    def on(self, event: str) -> Callable[[H], H]: ...
+    @overload
+    def on(self, event: str, handler: H) -> H: ...
+    def on(self, event: str, handler: Any = None) -> Any:
+        """Call a handler, sync or async, at every event of a name; usable as a decorator.
+
+        Of the connection: ``connected()``, ``disconnected(reason)``, ``reconnecting(attempt,
+        delay)``, ``error(exception)``. Of calls: ``call.started(call)``, ``chat.started(call)``,
+        ``call.ended(call, reason)``. Everything else by its wire name, with the event and, if it
+        is of a call, the call last: ``user.message(event, call)``; ``*`` hears all of them.
+        """
+        return self._handlers.on(event, handler)
+
+    @overload
+    def once(self, event: str) -> Callable[[H], H]: ...
+    @overload
+    def once(self, event: str, handler: H) -> H: ...
+    def once(self, event: str, handler: Any = None) -> Any:
+        """Call a handler at the next event of a name alone; usable as a decorator."""
+        return self._handlers.once(event, handler)
+
+    def off(self, event: str, handler: Handler | None = None) -> None:
+        """Forget a handler, or all handlers of an event."""
+        self._handlers.off(event, handler)
+
+    def tap(self, callback: Callable[[Received], None]) -> Callable[[], None]:
+        """Hand every frame of the server's to ``callback``, as it came; returns how to stop."""
+        taps = self._office.taps
+        taps.append(callback)
+        return lambda: taps.remove(callback) if callback in taps else None
+
+    def adopt(self, handle: Pinecall) -> Callable[[], None]:
+        """Let a handle of an imported file hear what this client hears; returns how to stop."""
+        handle._host = self
+        self._office.audiences.append(handle._handlers)
+
+        def release() -> None:
+            if handle._handlers in self._office.audiences:
+                self._office.audiences.remove(handle._handlers)
+
+        return release
+
+    # --- agents ---
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of this client's agents."""
+        return tuple(self._office.registrations)
+
+    def agent(self, name: str, **options: Unpack[AgentOptions]) -> Agent:
+        """Return the agent of that name; if there is none, make it and register it."""
+        agent = self.get_agent(name)
+        if agent is None:
+            agent = Agent(name, **options)
+            self.add(agent)
+        return agent
+
+    def get_agent(self, name: str) -> Agent | None:
+        """Return the agent of that name, if this client has it."""
+        return (self._host or self)._office.agents.get(name)
+
+    def add(self, agent: Agent, config: AgentConfig | None = None) -> None:
+        """Register an agent, now or when connected.
+
+        Args:
+            agent: The agent; one that this client has already changes nothing.
+            config: In place of the agent's own: to register it under another name, say.
+
+        Raises:
+            UsageError: If another agent of this client has that name.
+        """
+        config = config or agent.config
+        name = config.name
+        known = self._office.registrations.get(name)
+        if known is not None and not known.leaving:
+            if self._office.agents[name] is agent:
+                return
+            raise UsageError(f"two agents are named `{name}`", fix="name one of them differently")
+        registration = Registration(config, agent.tools, send=self._send, dropped=self._dropped)
+        self._office.agents[name] = agent
+        if not self._is_handle:
+            agent.wire = AgentWire(self, name)
+
+        def register() -> None:
+            self._office.registrations[name] = registration
+            if self.connected:
+                registration.create(embedded=self.embedded)
+
+        self._office.on_loop(register)
+
+    def swap(self, name: str, agent: Agent, config: AgentConfig) -> None:
+        """Put a newer version of an agent in its place; nothing is sent.
+
+        Its tools and its handlers serve what happens from now on; what runs already finishes on
+        the old ones.
+        """
+        self.replace(name, config, agent.tools)
+        self._office.agents[name] = agent
+        agent.wire = AgentWire(self, name)
+
+    async def registered(self, *names: str) -> None:
+        """Return when these agents are registered; all of them, if none is named.
+
+        Raises:
+            ConflictError: If a name is held by another live process.
+            PinecallError: If the server refuses an agent, or the connection is given up.
+        """
+        for name in names or tuple(self._office.registrations):
+            await self._registration(name).registered()
+
+    def calls(self, agent: str | None = None) -> tuple[Call, ...]:
+        """Return the live calls and chats, oldest first: of one agent, or of all."""
+        office = (self._host or self)._office
+        return tuple(office.calls.values()) if agent is None else office.calls_of(agent)
+
+    def route_callers(self, numbers: Iterable[str]) -> None:
+        """Let calls and messages from these numbers come to this client's agents.
+
+        It replaces the numbers named before, and holds across reconnections.
+        """
+        self._office.dev_callers[:] = numbers
+        if self.connected:
+            self._send(encode(commands.DevConfig(callers=list(self._office.dev_callers))))
+
+    async def remove_agent(self, name: str) -> None:
+        """Take an agent out: no new calls reach it, those it has go on to their end.
+
+        A server that is not the embedded one learns of it by a new connection, which is made
+        when no agent of this client has a call.
+        """
+        registration = self._registration(name)
+        registration.leaving = True
+        if self.connected and self.embedded and registration.state == "registered":
+            frame = encode(commands.AgentRemove(agent_id=name))
+            await self._ask(name, frame, ("agent.removed", name))
+        else:
+            self._reopen_wanted = registration.state == "registered" and not self.embedded
+        self._on_idle()
+
+    def send(self, frame: Command) -> None:
+        """Send a frame of no agent's, such as ``llm.chat``, at once.
+
+        Raises:
+            ServerUnreachableError: If there is no connection.
+        """
+        if not self._send(encode(frame)):
+            raise ServerUnreachableError("not connected")
+
+    # --- inside ---
+
+    _reopen_wanted = False
+    """Whether the server still has an agent that was removed here."""
+
+    def _on_idle(self) -> None:
+        """Forget removed agents that have no call any more."""
+        office = self._office
+        for name, registration in tuple(office.registrations.items()):
+            if registration.leaving and not office.calls_of(name):
+                del office.registrations[name]
+                office.agents.pop(name, None)
+        if self._reopen_wanted and not office.calls and self._link is not None:
+            self._reopen_wanted = False
+            self._link.reopen()
+
+    def _send(self, frame: str) -> bool:
+        return self._link is not None and self._link.post(frame)
+
+    def _dropped(self, frames: int) -> None:
+        if self._reception is not None:
+            self._reception.dropped(frames)

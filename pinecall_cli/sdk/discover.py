@@ -1,0 +1,210 @@
+"""Which server a command means: the one that was named, or local ones that run now.
+
+A local server writes ``<run>/servers/<pid>.json`` (0600: ``url``, ``key``, ``pid``, ``started``);
+this module only reads such files, and removes those whose server is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinecall_cli.errors import (
+    ConflictError,
+    NotAuthorisedError,
+    NotFoundError,
+    PinecallError,
+    UsageError,
+)
+from pinecall_cli.protocol.ids import slugify
+from pinecall_cli.sdk.rest import ConnectedAgent, Rest, ServerSlowError
+from pinecall_cli.settings import Secret, Target, http_base, run_dir
+
+ANSWER_WITHIN = 2.0
+"""Seconds a local server has for its list of agents: a busy one needs some, a dead one none."""
+MAX_FILE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """What a runtime file says."""
+
+    url: str
+    key: Secret
+    pid: int
+    started: float
+    """Epoch seconds."""
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that answered, and its agents."""
+
+    url: str
+    key: Secret
+    agents: tuple[ConnectedAgent, ...]
+    local: LocalServer | None = None
+    """Its runtime file, if it is a local server that was found by it."""
+
+    def has(self, name: str) -> bool:
+        """Tell whether an agent of that name is connected to it."""
+        return any(agent.slug == slugify(name) for agent in self.agents)
+
+
+# --- local servers ------------------------------------------------------------------------
+
+
+def runtime_files(folder: Path | None = None) -> tuple[LocalServer, ...]:
+    """Return what the runtime files say, oldest server first; no server is asked.
+
+    Args:
+        folder: The run folder; that of this user, if left out.
+    """
+    servers = (folder or run_dir()) / "servers"
+    found = [server for path in sorted(servers.glob("*.json")) if (server := read(path))]
+    return tuple(sorted(found, key=lambda server: (server.started, server.pid)))
+
+
+def read(path: Path) -> LocalServer | None:
+    """Return what one runtime file says; None if it is no such file, or not ours to trust."""
+    try:
+        status = path.stat()
+        if status.st_size > MAX_FILE_BYTES:
+            return None
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
+            return None  # whoever wrote it would choose where our commands go
+        body = json.loads(path.read_text("utf-8"))
+        key = body["key"]
+        if not isinstance(key, str):
+            return None
+        return LocalServer(
+            http_base(body["url"]), Secret(key), int(body["pid"]), float(body["started"]), path
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError):
+        return None
+
+
+async def running(folder: Path | None = None) -> tuple[Running, ...]:
+    """Return the local servers that answer to their keys, oldest first, and sweep the others.
+
+    A server that is there and merely slow is left out, and its file stays.
+    """
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(ask(server)) for server in runtime_files(folder)]
+    return tuple(answer for task in asked if (answer := task.result()) is not None)
+
+
+async def ask(server: LocalServer) -> Running | None:
+    """Return a local server with its agents; None, and its file removed, if it is not there."""
+    try:
+        async with Rest(server.url, server.key, timeout=ANSWER_WITHIN) as rest:
+            return Running(server.url, server.key, await rest.agents(), server)
+    except ServerSlowError:
+        return None
+    except PinecallError:
+        # Nobody, another program on that port, or a server with another key: ours is gone.
+        # The process id proves nothing: by now it may be anybody's.
+        server.file.unlink(missing_ok=True)
+        return None
+
+
+def key_of(url: str, folder: Path | None = None) -> Secret | None:
+    """Return the key of the local server at that URL, from its file; None if there is none."""
+    wanted = http_base(url)
+    for server in reversed(runtime_files(folder)):  # a port is used again: the newest is there
+        if server.url == wanted:
+            return server.key
+    return None
+
+
+# --- the server that is meant ---------------------------------------------------------------
+
+
+async def servers(target: Target, folder: Path | None = None) -> tuple[Running, ...]:
+    """Return the servers that a command is to look at: the one named, else the local ones.
+
+    Raises:
+        NotAuthorisedError: If there is no key for the server named, or it is refused.
+        ServerUnreachableError: If the server named does not answer.
+    """
+    if target.url is None:
+        return await running(folder)
+    key = target.key if target.key is not None else key_of(target.url, folder)
+    if key is None:
+        raise NotAuthorisedError(
+            f"no key for {target.url}, and no local server of that address was started by you",
+            fix="pass `--api-key -` to type it",
+        )
+    async with Rest(target.url, key) as rest:
+        return (Running(target.url, key, await rest.agents()),)
+
+
+async def find(name: str, target: Target, folder: Path | None = None) -> Running:
+    """Return the one server that has the agent ``name``.
+
+    Raises:
+        UsageError: If several local servers have it.
+        NotFoundError: If none has; its fix lists the names there are, or says ``--local``.
+    """
+    found = await servers(target, folder)
+    if target.kind != "hosted" or any(server.has(name) for server in found):
+        return choose(name, found)
+    if any(server.has(name) for server in await running(folder)):
+        raise NotFoundError(
+            f"no agent `{name}` on {target.url}, but a local server has one",
+            fix="pass `--local` to use that one",
+        )
+    return choose(name, found)
+
+
+def choose(name: str, servers: Iterable[Running]) -> Running:
+    """Return the one of these servers that has the agent ``name``; raises as `find` does."""
+    servers = tuple(servers)
+    having = [server for server in servers if server.has(name)]
+    if len(having) == 1:
+        return having[0]
+    if having:
+        urls = ", ".join(found.url for found in having)
+        raise UsageError(
+            f"several servers have an agent `{name}`: {urls}",
+            fix="name one with `--server URL`",
+            code="ambiguous_server",
+        )
+    if not servers:
+        raise NotFoundError(
+            f"no agent `{name}`: no local server is running",
+            fix="start one with `pinecall dev FILE`",
+        )
+    names = sorted({agent.slug for found in servers for agent in found.agents})
+    listed = ", ".join(f"`{other}`" for other in names)
+    raise NotFoundError(
+        f"no agent `{name}` on {', '.join(found.url for found in servers)}",
+        fix=f"connected: {listed}" if names else "no agent is connected there",
+    )
+
+
+def refuse_held(names: Iterable[str], servers: Iterable[Running]) -> None:
+    """Make sure that no local server has an agent of these names.
+
+    Raises:
+        ConflictError: If one has; the message says which process.
+    """
+    servers = tuple(servers)
+    for name in names:
+        for found in servers:
+            if found.has(name):
+                holder = (
+                    f"process {found.local.pid} ({found.url}, {found.local.file})"
+                    if found.local is not None
+                    else found.url
+                )
+                raise ConflictError(
+                    f"agent `{name}` is held by {holder}",
+                    fix=f"stop that process, join it with `--server {found.url}`, "
+                    "or take another name with `--as`",
+                )

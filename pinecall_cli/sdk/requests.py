@@ -1,0 +1,133 @@
+"""What can be asked of a server in an agent's name; a reload is made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pinecall_cli.agent.config import AgentConfig
+from pinecall_cli.agent.define import Agent
+from pinecall_cli.agent.tools import Tool
+from pinecall_cli.errors import NotFoundError
+from pinecall_cli.protocol import commands
+from pinecall_cli.sdk.answers import REQUEST_TIMEOUT, Answer, Key
+from pinecall_cli.sdk.call import Call, ask_history
+from pinecall_cli.sdk.office import Office
+from pinecall_cli.sdk.registrar import channel_ref
+from pinecall_cli.sdk.registration import Registration, frame_of
+
+
+class Requests:
+    """The requests of a client. Each is sent at once, and over when the server has answered.
+
+    All of them raise `NotFoundError` for an agent or call that the client does not have; their
+    answers fail with `RequestTimeoutError` after 10 s, and with the server's refusal.
+    """
+
+    _office: Office
+
+    def replace(
+        self,
+        name: str,
+        config: AgentConfig,
+        tools: Mapping[str, Tool],
+        *,
+        agent: Agent | None = None,
+    ) -> None:
+        """Swap an agent's configuration and tools, in one step; nothing is sent.
+
+        Tool calls in flight finish on the tools they began with. With ``agent`` the handlers
+        are that one's from now on, and its `Agent.update` comes here.
+        """
+        self._registration(name).replace(config, tools)
+        if agent is not None and agent is not self._office.agents[name]:
+            self._office.agents[name].wire = None
+            self._office.agents[name] = agent
+            agent.wire = AgentWire(self, name)
+
+    def create(self, name: str) -> Answer[None]:
+        """Send an agent's whole configuration again; also after it was refused or displaced."""
+        registration = self._registration(name)
+        return self._office.request(
+            ("agent.created", name),
+            lambda: registration.create(embedded=self._office.embedded),
+            timeout=REQUEST_TIMEOUT,
+        )
+
+    def configure(self, name: str, patch: Mapping[str, Any]) -> Answer[None]:
+        """Change an agent for the sessions to come; ``patch`` is wire payload."""
+        frame = frame_of("agent.configure", agent_id=name, **patch)
+        return self._ask(name, frame, ("agent.configured", name))
+
+    def configure_session(self, call_id: str, patch: Mapping[str, Any]) -> Answer[None]:
+        """Change one live call; ``patch`` is wire payload."""
+        name = self._call(call_id).agent_id
+        frame = frame_of("session.configure", agent_id=name, session_id=call_id, **patch)
+        return self._ask(name, frame, ("session.configured", call_id))
+
+    def set_prompt(self, call_id: str, prompt: str) -> Answer[None]:
+        """Replace the prompt of one live call, as a reload does: the call may be changed again."""
+        frame = commands.HistorySetInstructions
+        name = self._call(call_id).agent_id
+        return ask_history(self._office, name, call_id, frame, prompt=prompt)
+
+    def set_prompt_vars(self, call_id: str, variables: Mapping[str, str]) -> Answer[None]:
+        """Set prompt variables of one live call, as a reload does."""
+        frame = commands.HistorySetVars
+        name = self._call(call_id).agent_id
+        return ask_history(self._office, name, call_id, frame, vars=dict(variables))
+
+    def channel_add(self, name: str, channel: Mapping[str, Any]) -> Answer[None]:
+        """Add a channel, or replace its configuration; ``channel`` has ``type`` and ``ref``."""
+        self._registration(name).keep_channel(channel)
+        frame = frame_of("channel.add", agent_id=name, **channel)
+        ref = channel_ref(channel.get("ref"))
+        return self._ask(name, frame, ("channel.added", name, channel["type"], ref))
+
+    def channel_configure(self, name: str, ref: str, patch: Mapping[str, Any]) -> Answer[None]:
+        """Change a channel's configuration; ``patch`` is wire payload."""
+        self._registration(name).change_channel(ref, patch)
+        frame = frame_of("channel.configure", agent_id=name, ref=ref, **patch)
+        return self._ask(name, frame, ("channel.configured", name, channel_ref(ref)))
+
+    def channel_remove(self, name: str, ref: str) -> Answer[None]:
+        """Give a channel up."""
+        self._registration(name).forget_channel(ref)
+        frame = frame_of("channel.remove", agent_id=name, ref=ref)
+        return self._ask(name, frame, ("channel.removed", name, channel_ref(ref)))
+
+    def _ask(self, name: str, frame: str, key: Key) -> Answer[None]:
+        self._registration(name)
+        return self._office.ask_raw(name, frame, key, timeout=REQUEST_TIMEOUT)
+
+    def _registration(self, name: str) -> Registration:
+        registration = self._office.registrations.get(name)
+        if registration is None:
+            raise NotFoundError(f"this client has no agent `{name}`")
+        return registration
+
+    def _call(self, call_id: str) -> Call:
+        call = self._office.calls.get(call_id)
+        if call is None:
+            raise NotFoundError(f"there is no live call `{call_id}`")
+        return call
+
+
+class AgentWire:
+    """How one agent reaches its server: through a client, under the name it has there."""
+
+    def __init__(self, client: Requests, name: str) -> None:
+        self._client, self._name = client, name
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the server is the embedded one."""
+        return self._client._office.embedded
+
+    def configure(self, agent: Agent, patch: Mapping[str, Any]) -> None:
+        """Take an agent's new configuration, and send what has changed."""
+        registration = self._client._office.registrations[self._name]
+        registration.replace(replace(agent.config, name=self._name), agent.tools)
+        if patch and registration.state == "registered":  # else `agent.create` brings it all
+            self._client.configure(self._name, patch)

@@ -1,0 +1,243 @@
+"""The server's HTTP side: connected agents, tokens, an agent's configuration.
+
+The key travels in a header and appears in no message.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, NoReturn
+from urllib.parse import quote
+
+import httpx
+
+from pinecall_cli import __version__
+from pinecall_cli.errors import (
+    InfrastructureError,
+    NotAuthorisedError,
+    NotFoundError,
+    ServerUnreachableError,
+)
+from pinecall_cli.settings import Secret, http_base, is_loopback
+
+Channel = Literal["webrtc", "chat", "stream"]
+
+
+class ServerSlowError(ServerUnreachableError):
+    """Somebody may be there, and does not answer in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectedAgent:
+    """An agent as the server lists it; None where the server does not say."""
+
+    slug: str
+    phones: tuple[str, ...] | None = None
+    channels: tuple[str, ...] | None = None
+    live_calls: int | None = None
+    since: float | None = None
+    """Epoch seconds of the registration."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A short-lived token and the server that it is for."""
+
+    token: str = field(repr=False)
+    server: str
+    expires_in: float = 60
+
+
+class Rest:
+    """Requests to one server with one key. Use it as an async context manager."""
+
+    def __init__(self, url: str, key: Secret | None, *, timeout: float = 10.0) -> None:
+        self.url = http_base(url)
+        headers = {"User-Agent": f"pinecall-cli/{__version__}"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key.reveal()}"
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            timeout=timeout,
+            trust_env=not is_loopback(self.url),  # proxies are for elsewhere
+        )
+
+    async def __aenter__(self) -> Rest:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Give up the connections."""
+        await self._http.aclose()
+
+    async def agents(self) -> tuple[ConnectedAgent, ...]:
+        """Return the agents that are connected, in the server's order."""
+        answer = await self._request("GET", "/api/sdk/agents")
+        listed = self._read(answer).get("agents")
+        if not isinstance(listed, list):
+            raise self._nonsense("no list of agents")
+        return tuple(connected_agent(item) for item in listed if isinstance(item, dict))
+
+    async def kick(self, slug: str) -> None:
+        """Disconnect an agent from whoever holds it.
+
+        Raises:
+            NotFoundError: If no such agent is connected.
+        """
+        await self._request("DELETE", f"/api/sdk/agents/{quote(slug, safe='')}", about=slug)
+
+    async def agent_config(self, slug: str) -> dict[str, Any]:
+        """Return an agent's configuration as the server holds it, secrets masked.
+
+        Raises:
+            NotFoundError: If no such agent is connected, or the server does not tell.
+        """
+        path = f"/api/sdk/agents/{quote(slug, safe='')}/config"
+        answer = await self._request("GET", path, about=slug)
+        return self._read(answer)
+
+    async def token(
+        self,
+        channel: Channel,
+        agent: str,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        scope: str | None = None,
+        call_id: str | None = None,
+        origin: str | None = None,
+    ) -> Token:
+        """Return a new token for one agent.
+
+        Args:
+            channel: What the token opens.
+            agent: The agent's slug.
+            metadata: Sealed into the token; becomes the call's metadata.
+            scope: For ``stream``: observe, participate or supervise.
+            call_id: For ``stream``: this call alone.
+            origin: Ask as a page of this origin would.
+
+        Raises:
+            NotFoundError: If the agent is not online.
+            NotAuthorisedError: If the key or the origin is refused.
+        """
+        query = {"agent_id": agent}
+        if metadata:
+            query["metadata"] = json.dumps(metadata, separators=(",", ":"))
+        if scope is not None:
+            query["scope"] = scope
+        if call_id is not None:
+            query["call_id"] = call_id
+        headers = {} if origin is None else {"Origin": origin}
+        answer = await self._request(
+            "GET", f"/{channel}/token", query=query, headers=headers, about=agent
+        )
+        body = self._read(answer)
+        token, server, lasts = (body.get(key) for key in ("token", "server", "expires_in"))
+        if not isinstance(token, str) or not token:
+            raise self._nonsense("no token")
+        return Token(
+            token=token,
+            server=server if isinstance(server, str) and server else self.url,
+            expires_in=lasts if isinstance(lasts, int | float) else 60,
+        )
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        about: str | None = None,
+    ) -> httpx.Response:
+        """Return the answer if it is a good one; ``about`` names the agent of a 404."""
+        try:
+            answer = await self._http.request(method, path, params=query, headers=headers)
+        except httpx.TimeoutException:
+            raise ServerSlowError(
+                f"{self.url} does not answer", fix="check the address and your network"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            raise ServerUnreachableError(
+                f"cannot reach {self.url}: {_first_line(problem)}",
+                fix="check the address and your network, or run with `--local`",
+            ) from None
+        if not answer.is_success:
+            self._refused(answer, about)
+        return answer
+
+    def _refused(self, answer: httpx.Response, about: str | None) -> NoReturn:
+        """Raise what a status other than 2xx means."""
+        detail = _detail(answer)
+        status = answer.status_code
+        if status in {401, 403}:
+            raise NotAuthorisedError(
+                detail or f"{self.url} refuses the key",
+                fix="check the key, and that it belongs to this server",
+            )
+        if status == 404 and about is not None:
+            raise NotFoundError(
+                f"no agent `{about}` is connected to {self.url}",
+                fix="`pinecall agents` lists those that are",
+            )
+        raise InfrastructureError(
+            f"{self.url} answers HTTP {status}" + (f": {detail}" if detail else ""),
+            code="server_error",
+        )
+
+    def _read(self, answer: httpx.Response) -> dict[str, Any]:
+        body = _json_object(answer)
+        if body is None:
+            raise self._nonsense("no JSON object")
+        return body
+
+    def _nonsense(self, what: str) -> InfrastructureError:
+        return InfrastructureError(
+            f"{self.url} does not answer as a voice server: {what}",
+            fix="check `--server`",
+            code="server_error",
+        )
+
+
+def connected_agent(item: Mapping[str, Any]) -> ConnectedAgent:
+    """Return one entry of the listing; whatever has another type than it should is not said."""
+    phones, channels = item.get("phones"), item.get("channels")
+    live, since = item.get("live_calls"), item.get("since")
+    return ConnectedAgent(
+        slug=str(item.get("slug", "")),
+        phones=tuple(map(str, phones)) if isinstance(phones, list) else None,
+        channels=tuple(map(str, channels)) if isinstance(channels, dict | list) else None,
+        live_calls=live if isinstance(live, int) else None,
+        since=float(since) if isinstance(since, int | float) else None,
+    )
+
+
+def _json_object(answer: httpx.Response) -> dict[str, Any] | None:
+    try:
+        body = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _detail(answer: httpx.Response) -> str:
+    """Return the server's own words about a refusal, if it has any."""
+    body = _json_object(answer) or {}
+    text = next((body[k] for k in ("detail", "error") if isinstance(body.get(k), str)), "")
+    return str(text)[:300]
+
+
+def _first_line(problem: Exception) -> str:
+    text = str(problem)
+    return text.splitlines()[0][:200] if text else type(problem).__name__

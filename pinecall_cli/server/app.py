@@ -1,0 +1,194 @@
+"""The server itself, without its sockets: what every route and session shares."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pinecall_cli.engines.types import Model
+from pinecall_cli.protocol.events import AgentDisplaced
+from pinecall_cli.server.journal import Journal
+from pinecall_cli.server.organisation import Organisations
+from pinecall_cli.server.outlet import Outlet, Stamps
+from pinecall_cli.server.registry import DISPLACED, Connection, RegisteredAgent, Registry
+from pinecall_cli.server.tokens import Tokens
+
+log = logging.getLogger("pinecall.server")
+
+GOODBYE_S = 0.5
+"""For agent sockets to take their close frame when the server stops."""
+
+ChooseModel = Callable[[Any], Model | None]
+"""From the ``llm`` of a configuration to a model; None when the application answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long the server waits, and how much it takes; seconds unless the name says else."""
+
+    auth_s: float = 10.0
+    """For the first frame of an agent socket."""
+    quiet_s: float = 45.0
+    """Without a frame from an agent socket, before it is asked whether it is still there."""
+    patience_s: float = 5.0
+    """For the answer."""
+    grace_s: float = 45.0
+    """How long sessions live on when their agent's socket is lost."""
+    hangup_s: float = 1.0
+    """For the calls of a kicked agent to end, before its socket is closed."""
+    agents: int | None = None
+    """Registrations at once; None for any number."""
+    outbox_frames: int = 5_000
+    """Frames that may wait for one agent socket that reads too slowly."""
+    outbox_bytes: int = 16 * 1024 * 1024
+    chats_per_connection: int = 200
+    """Text sessions that one connection may have open."""
+    chat_idle_s: float = 1_800.0
+    """Without a message, before a text session ends."""
+    reply_s: float = 30.0
+    """For an application without a model to answer a text message."""
+
+
+class VoiceServer:
+    """Registry, tokens, call log, engines and tasks of one server; lives on one event loop."""
+
+    def __init__(
+        self,
+        *,
+        keys: Iterable[str],
+        journal: Journal,
+        engines: Any,
+        choose_model: ChooseModel,
+        limits: Limits | None = None,
+        public_hosts: Iterable[str] = (),
+        notice: Callable[[str], None] = log.warning,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Put a server together.
+
+        Args:
+            keys: API keys, each an organisation of its own.
+            journal: The call log, which the server closes when it ends.
+            engines: The speech engines; handed to voice sessions as they are.
+            choose_model: Chooses the model of a session.
+            limits: Times and sizes.
+            public_hosts: Further names by which the server may be addressed.
+            notice: Told, once, each sentence that whoever runs the server should read.
+            wall: Epoch seconds.
+        """
+        self.organisations = Organisations(keys)
+        self.journal = journal
+        self.engines = engines
+        self.choose_model = choose_model
+        self.limits = limits or Limits()
+        self.public_hosts = frozenset(name.lower() for name in public_hosts)
+        self.wall = wall
+        self.registry = Registry(limit=self.limits.agents, wall=wall)
+        self.stamps = Stamps(wall=wall, after=journal.last_seq)
+        self.tokens = Tokens()
+        self.connections: set[Connection] = set()
+        self.draining = False
+        """True once no new session may be opened."""
+        self._notice = notice
+        self._noticed: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def notice(self, sentence: str) -> None:
+        """Say something to whoever runs the server, if it has not been said before."""
+        if sentence not in self._noticed:
+            self._noticed.add(sentence)
+            self._notice(sentence)
+
+    def outlet(self, agent: RegisteredAgent, call_id: str) -> Outlet:
+        """Return the one way out for the events of a new call."""
+        return Outlet(agent=agent, call_id=call_id, stamps=self.stamps, log=self.journal)
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run ``work`` beside everything else; a failure is logged, and ends nothing else."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=problem)
+
+    # --- agents come, change and go ---
+
+    def configured(self, agent: RegisteredAgent, patch: Mapping[str, Any]) -> None:
+        """Tell an agent's live sessions that its configuration changed."""
+        for session in tuple(agent.sessions.values()):
+            session.payload_changed(patch)
+
+    def connection_lost(self, connection: Connection) -> None:
+        """Forget a socket; sessions of its agents have ``grace_s`` for the agents to return."""
+        self.connections.discard(connection)
+        orphans = self.registry.disconnected(connection)
+        if orphans:
+            self.spawn(self._grace(orphans), "grace of lost agents")
+
+    async def _grace(self, orphans: tuple[RegisteredAgent, ...]) -> None:
+        losses = {id(agent): agent.losses for agent in orphans}
+        await asyncio.sleep(self.limits.grace_s)
+        for agent in orphans:
+            if agent.connection is None and agent.losses == losses[id(agent)]:
+                for session in tuple(agent.sessions.values()):
+                    session.end("agent_disconnected")
+
+    def kick(self, agent: RegisteredAgent) -> None:
+        """Take an agent from whoever holds it; its live sessions are hung up.
+
+        The socket is closed if this was its last agent, once the owner has heard how its
+        calls ended.
+        """
+        holder = agent.connection
+        self.registry.remove(agent)
+        for session in tuple(agent.sessions.values()):
+            session.end("hangup")
+        if holder is not None:
+            holder.send(AgentDisplaced(agent_id=agent.slug, reason="Kicked via API"))
+            self.spawn(self._let_go(agent, holder), f"kick of {agent.slug}")
+
+    async def _let_go(self, agent: RegisteredAgent, holder: Connection) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.hangup_s):
+                while agent.sessions:
+                    await self.registry.changed()
+        if not holder.agents:
+            holder.close(DISPLACED, "Displaced by API")
+
+    # --- the end ---
+
+    async def drain(self, within_s: float) -> bool:
+        """Open nothing new, end every session, and wait for them; True if all ended in time."""
+        self.draining = True
+        for session in self.registry.sessions():
+            session.end("server_shutdown")
+        try:
+            async with asyncio.timeout(within_s):
+                while self.registry.sessions():
+                    await self.registry.changed()
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close every agent socket and stop every task; the call log stays open till the last."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close(1001, "server_shutdown")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                while self.connections:
+                    await self.registry.changed()
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)

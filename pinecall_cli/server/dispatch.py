@@ -1,0 +1,380 @@
+"""What the commands of one agent socket do: to the registry, to sessions, to text chats.
+
+Every refusal is an answer; nothing a client sends ends its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import UNSET, structs
+
+from pinecall_cli.engines.choose import substitutes
+from pinecall_cli.protocol import commands, events
+from pinecall_cli.protocol.config import merge_payload, payload_of, refusals
+from pinecall_cli.protocol.frames import Command, Received, Unknown
+from pinecall_cli.protocol.ids import slugify
+from pinecall_cli.protocol.phone import normalise_number
+from pinecall_cli.protocol.refusal import ConfigRefused
+from pinecall_cli.server import chat
+from pinecall_cli.server.app import VoiceServer
+from pinecall_cli.server.registry import (
+    Channel,
+    Claim,
+    Connection,
+    Refused,
+    RegisteredAgent,
+    Registration,
+)
+
+log = logging.getLogger("pinecall.server")
+
+CHANNELS = frozenset({"phone", "webrtc", "chat"})
+UNAVAILABLE = (
+    commands.CallDial,
+    commands.CallBridge,
+    commands.SessionPause,
+    commands.SessionResume,
+    commands.SessionSend,
+)
+"""Commands of whole features that this server does not have."""
+
+
+class Dispatch:
+    """Carries out the commands of one connection, in the order they came."""
+
+    def __init__(self, server: VoiceServer, connection: Connection) -> None:
+        self._server, self._connection = server, connection
+        self._contended: dict[str, Registration] = {}
+        """By slug: what to register once the holder of the name is known to be gone."""
+        self._contests: set[asyncio.Task[Any]] = set()
+
+    def handle(self, received: Received) -> None:
+        """Carry out one frame; what goes wrong is answered, never raised."""
+        frame = received.frame
+        if isinstance(frame, Unknown):
+            self._unknown(frame)
+            return
+        try:
+            handler = HANDLERS.get(type(frame))
+            if handler is not None:
+                handler(self, frame)
+            elif isinstance(frame, UNAVAILABLE):
+                self._unavailable(frame)
+            elif isinstance(frame, Command):
+                self._to_session(frame)
+        except Refused as refusal:
+            self._refuse(frame, refusal)
+        except ConfigRefused as refusal:
+            self._refuse(frame, refused([refusal]))
+        except Exception:
+            log.exception("a %s command failed", type(frame).__name__)
+            self._refuse(frame, Refused("INTERNAL_ERROR", "the server failed at this command"))
+
+    def close(self) -> None:
+        """Give up what waits, and end the chats that this connection opened."""
+        for contest in tuple(self._contests):
+            contest.cancel()
+        for session in self._server.registry.sessions():
+            if isinstance(session, chat.ChatSession) and session.opener is self._connection:
+                session.end("chat_completed")
+
+    # --- answers ---
+
+    def _error(self, code: str, message: str, **fields: Any) -> None:
+        self._connection.send(events.Error(code=code, error=message, **fields))
+
+    def _refuse(self, frame: Any, refusal: Refused) -> None:
+        """Say why a command was not carried out, in the form its kind is answered in."""
+        if isinstance(frame, commands.AgentCreate):
+            self._refuse_agent(frame.agent_id, refusal)
+        elif name_of(frame).startswith("history."):
+            self._refuse_history(name_of(frame), structs.asdict(frame), refusal.message)
+        else:
+            about: dict[str, Any] = {
+                key: getattr(frame, key)
+                for key in ("agent_id", "call_id", "session_id")
+                if isinstance(getattr(frame, key, None), str)
+            }
+            self._error(refusal.code, refusal.message, **(about | refusal.extra))
+
+    def _refuse_agent(self, agent_id: str, refusal: Refused) -> None:
+        self._error(refusal.code, refusal.message, agent_id=agent_id, **refusal.extra)
+        if refusal.code not in SETTLING:
+            # Only these settle a client's wait for its agent (README §8.3).
+            self._error("REGISTRATION_ERROR", refusal.message, agent_id=agent_id)
+
+    def _refuse_history(self, name: str, fields: Mapping[str, Any], why: str) -> None:
+        call, request = fields.get("call_id"), fields.get("request_id", UNSET)
+        answer = events.HistoryData if name == "history.get" else events.HistoryUpdated
+        stamps: dict[str, Any] = {}
+        if isinstance(call, str):
+            session = self._server.registry.session(self._connection.org, call)
+            stamps = {"call_id": call, "session_id": call}
+            if session is not None and session.agent.connection is self._connection:
+                stamps["agent_id"] = session.agent.slug
+        request = request if isinstance(request, str) else UNSET
+        self._connection.send(answer(request_id=request, error=why, **stamps))
+
+    def _unknown(self, frame: Unknown) -> None:
+        fields, problem = frame.fields, frame.problem
+        about = {
+            key: fields[key]
+            for key in ("agent_id", "call_id", "session_id")
+            if isinstance(fields.get(key), str)
+        }
+        if problem is None:
+            name = frame.event[:100]
+            self._error("UNKNOWN_EVENT", f"this server knows no `{name}`", **about)
+        elif frame.event == "agent.create":
+            why = f"REGISTRATION_ERROR: {problem}"
+            self._error("REGISTRATION_ERROR", why, **about)
+        elif frame.event.startswith("history."):
+            self._refuse_history(frame.event, fields, problem)
+        elif frame.event == "llm.chat":
+            stamps = {k: v for k, v in about.items() if k != "call_id"}
+            self._connection.send(events.LlmChatError(error=problem, **stamps))
+        else:
+            self._error("INVALID_FRAME", problem, **about)
+
+    def _unavailable(self, frame: Command) -> None:
+        why = f"`{name_of(frame)}` is not available on this server"
+        if isinstance(frame, commands.CallDial | commands.CallBridge):
+            answer = events.CallError(agent_id=frame.agent_id, error=why, code="NOT_SUPPORTED")
+            self._connection.send(answer)
+        else:
+            self._refuse(frame, Refused("NOT_SUPPORTED", why))
+
+    # --- agents ---
+
+    def _create(self, frame: commands.AgentCreate) -> None:
+        payload = payload_of(frame)
+        check(payload)
+        origins = () if frame.allowed_origins is UNSET else tuple(frame.allowed_origins)
+        wish = Registration(frame.agent_id, payload, origins)
+        slug = slugify(frame.agent_id)
+        if slug in self._contended:
+            self._contended[slug] = wish
+            return
+        claim = self._server.registry.claim(self._connection, wish)
+        if isinstance(claim, Claim):
+            self._created(claim)
+            return
+        self._contended[slug] = wish
+        contest = self._server.spawn(self._contest(slug), f"contest for {slug}")
+        self._contests.add(contest)
+        contest.add_done_callback(self._contests.discard)
+
+    async def _contest(self, slug: str) -> None:
+        """Ask the holder of a name whether it lives; register here if it does not."""
+        registry = self._server.registry
+        try:
+            while True:
+                wish = self._contended[slug]
+                claim = registry.claim(self._connection, wish)
+                if isinstance(claim, Claim):
+                    self._created(claim)
+                    return
+                if await claim.answers(self._server.limits.patience_s):
+                    who = UNSET if claim.client is None else dict(claim.client)
+                    self._error(
+                        "AGENT_CONFLICT_FATAL",
+                        f"agent '{slug}' is held by a live process",
+                        agent_id=wish.agent_id,
+                        holder=who,
+                        holder_alive=True,
+                    )
+                    return
+                if slug in claim.agents:
+                    log.warning("agent %s: its holder does not answer, displaced", slug)
+                    reason = "Displaced: it did not answer, and another process came"
+                    registry.displace(claim.agents[slug], reason)
+        except Refused as refusal:
+            self._refuse_agent(self._contended[slug].agent_id, refusal)
+        finally:
+            del self._contended[slug]
+
+    def _created(self, claim: Claim) -> None:
+        agent = claim.agent
+        for sentence in substitutes(agent.payload):
+            self._server.notice(sentence)
+        answer = events.AgentResumed if claim.resumed else events.AgentCreated
+        self._connection.send(answer(agent_id=agent.slug))
+        for session in tuple(agent.sessions.values()):
+            if claim.resumed:
+                session.reannounce()
+            else:
+                session.payload_changed(agent.payload)
+
+    def _agent(self, agent_id: str) -> RegisteredAgent:
+        agent = self._connection.agent(agent_id)
+        if agent is None:
+            raise Refused("AGENT_NOT_FOUND", f"this connection has no agent `{agent_id}`")
+        return agent
+
+    def _configure(self, frame: commands.AgentConfigure) -> None:
+        agent = self._agent(frame.agent_id)
+        patch = payload_of(frame)
+        check(patch)
+        agent.payload = merge_payload(agent.payload, patch)
+        self._server.configured(agent, patch)
+        self._connection.send(events.AgentConfigured(agent_id=agent.slug))
+
+    def _remove(self, frame: commands.AgentRemove) -> None:
+        agent = self._agent(frame.agent_id)
+        self._server.registry.remove(agent)
+        self._connection.send(events.AgentRemoved(agent_id=agent.slug))
+
+    # --- channels ---
+
+    def _add_channel(self, frame: commands.ChannelAdd) -> None:
+        agent = self._agent(frame.agent_id)
+        if frame.type not in CHANNELS:
+            raise Refused(
+                "CHANNEL_NOT_SUPPORTED",
+                f"this server has no `{frame.type}` channels, only phone, webrtc and chat",
+            )
+        ref = None
+        if frame.type == "phone":
+            if frame.ref is UNSET:
+                raise Refused("INVALID_FRAME", "a phone channel needs a `ref`: its number")
+            ref = normalise_number(frame.ref)
+            owner = self._server.registry.owner_of(agent.org, ref)
+            if owner is not None and owner is not agent and not agent.dev:
+                message = f"PHONE_IN_USE: {ref} is claimed by '{owner.slug}'"
+                raise Refused("PHONE_IN_USE", message, phone=frame.ref)
+        payload = payload_of(frame)
+        check(payload)
+        ringing = frame.ringing is True
+        agent.channels[frame.type, ref] = Channel(frame.type, ref, payload, ringing)
+        answer = events.ChannelAdded(agent_id=agent.slug, type=frame.type, ref=frame.ref)
+        self._connection.send(answer)
+
+    def _channel(self, agent: RegisteredAgent, type: Any, ref: Any) -> Channel:
+        """Return the channel a frame names: by its ref, else by its type."""
+        wanted = ref if ref is UNSET else channel_ref(ref)
+        named = type is not UNSET or ref is not UNSET
+        for channel in agent.channels.values():
+            if named and type in (UNSET, channel.type) and wanted in (UNSET, channel.ref):
+                return channel
+        raise Refused("CHANNEL_NOT_FOUND", f"agent '{agent.slug}' has no such channel")
+
+    def _configure_channel(self, frame: commands.ChannelConfigure) -> None:
+        agent = self._agent(frame.agent_id)
+        channel = self._channel(agent, frame.type, frame.ref)
+        patch = payload_of(frame)
+        check(patch)
+        merged = merge_payload(channel.payload, patch)
+        agent.channels[channel.type, channel.ref] = Channel(
+            channel.type, channel.ref, merged, channel.ringing
+        )
+        ref = channel.type if frame.ref is UNSET else frame.ref
+        self._connection.send(events.ChannelConfigured(agent_id=agent.slug, ref=ref))
+
+    def _remove_channel(self, frame: commands.ChannelRemove) -> None:
+        agent = self._agent(frame.agent_id)
+        channel = self._channel(agent, frame.type, frame.ref)
+        del agent.channels[channel.type, channel.ref]
+        answer = events.ChannelRemoved(agent_id=agent.slug, ref=frame.ref, type=channel.type)
+        self._connection.send(answer)
+
+    def _dev_config(self, frame: commands.DevConfig) -> None:
+        self._connection.dev_callers = tuple(normalise_number(n) for n in frame.callers)
+
+    # --- sessions ---
+
+    def _to_session(self, frame: Command) -> None:
+        """Hand a call-scoped command to its call, if it is a call of this connection's agents."""
+        call_id = getattr(frame, "call_id", None)
+        session = None
+        if isinstance(call_id, str):
+            session = self._server.registry.session(self._connection.org, call_id)
+        if session is None or session.agent.connection is not self._connection:
+            raise Refused("CALL_NOT_FOUND", f"this connection has no call `{call_id}`")
+        session.handle(frame)
+
+    def _configure_session(self, frame: commands.SessionConfigure) -> None:
+        session = self._server.registry.session(self._connection.org, frame.session_id)
+        if session is None or session.agent.connection is not self._connection:
+            message = f"this connection has no call `{frame.session_id}`"
+            raise Refused("CALL_NOT_FOUND", message, call_id=frame.session_id)
+        patch = payload_of(frame)
+        check(patch)
+        session.configure(patch)
+        id = session.call_id
+        answer = events.SessionConfigured(agent_id=session.agent.slug, call_id=id, session_id=id)
+        self._connection.send(answer)
+
+    def _chat(self, frame: commands.LlmChat) -> None:
+        chat.receive(self._server, self._connection, frame)
+
+    # --- the rest ---
+
+    def _ping(self, frame: commands.Ping) -> None:
+        self._connection.send(events.Pong(timestamp=self._server.wall()))
+
+    def _nothing(self, frame: Command) -> None:
+        """Take note alone: that something was heard has been noted already."""
+
+    def _connect(self, frame: commands.Connect) -> None:
+        raise Refused("ALREADY_CONNECTED", "this connection has said `connect` before")
+
+    def _create_line(self, frame: commands.LineCreate) -> None:
+        why = "this server has no telephony, so no phone lines"
+        code = "LINE_CONFIG_ERROR"
+        self._connection.send(events.LineError(number=frame.number, code=code, error=why))
+
+    def _destroy_line(self, frame: commands.LineDestroy) -> None:
+        self._connection.send(events.LineDestroyed(number=frame.number))
+
+
+Handler = Callable[[Dispatch, Any], None]
+
+HANDLERS: Mapping[type[Any], Handler] = {
+    commands.AgentCreate: Dispatch._create,
+    commands.AgentConfigure: Dispatch._configure,
+    commands.AgentRemove: Dispatch._remove,
+    commands.ChannelAdd: Dispatch._add_channel,
+    commands.ChannelConfigure: Dispatch._configure_channel,
+    commands.ChannelRemove: Dispatch._remove_channel,
+    commands.DevConfig: Dispatch._dev_config,
+    commands.SessionConfigure: Dispatch._configure_session,
+    commands.LlmChat: Dispatch._chat,
+    commands.Ping: Dispatch._ping,
+    commands.Pong: Dispatch._nothing,
+    commands.Connect: Dispatch._connect,
+    commands.LineCreate: Dispatch._create_line,
+    commands.LineDestroy: Dispatch._destroy_line,
+}
+"""Commands that are not of one call; those that are go to the call."""
+
+SETTLING = frozenset({"REGISTRATION_ERROR", "SERVER_AT_CAPACITY", "AGENT_CONFLICT_FATAL"})
+
+
+def name_of(frame: Any) -> str:
+    """Return a frame's name on the wire."""
+    return str(type(frame).__struct_config__.tag)
+
+
+def check(payload: Mapping[str, Any]) -> None:
+    """Let a configuration pass, or refuse it with everything that is wrong with it."""
+    wrong = [refusal for _, refusal in refusals(payload)]
+    if wrong:
+        raise refused(wrong)
+
+
+def refused(wrong: Sequence[ConfigRefused]) -> Refused:
+    """Return the answer to a configuration that the grammars refuse."""
+    texts = [f"{one.message}; {one.fix}" if one.fix else one.message for one in wrong]
+    return Refused(wrong[0].code.upper(), ". ".join(texts))
+
+
+def channel_ref(ref: str) -> str:
+    """Return a channel's ref in its normal form; what is no number is taken as it is."""
+    try:
+        return normalise_number(ref)
+    except ConfigRefused:
+        return ref

@@ -1,0 +1,49 @@
+"""A server that is a process of its own: held until a signal comes, then stopped in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from pinecall_cli.server.embedded import EmbeddedServer
+
+GRACE_S = {signal.SIGINT: 1.0, signal.SIGTERM: 9.0}
+"""For calls to end: Ctrl-C promises 2 s in all, SIGTERM 10."""
+
+
+def hold(server: EmbeddedServer, *, ready: Callable[[], None]) -> int:
+    """Start a server, say that it is ready, hold it until SIGINT or SIGTERM, and stop it.
+
+    A second signal ends the process at once. Must be called on the main thread.
+
+    Returns:
+        The exit code: 128 and the signal's number.
+
+    Raises:
+        InfrastructureError: If it cannot be started.
+    """
+    told = threading.Event()
+    received: list[signal.Signals] = []
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(signal.Signals(number))
+        told.set()
+
+    before = {number: signal.signal(number, take) for number in GRACE_S}
+    try:
+        server.start()
+        try:
+            ready()
+            while not told.wait(0.5):  # in slices: on Windows a wait hears no Ctrl-C
+                pass
+        finally:
+            server.stop(GRACE_S[received[0]] if received else 0.0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 128 + received[0]

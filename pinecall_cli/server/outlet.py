@@ -1,0 +1,98 @@
+"""Where a call's events leave: stamped once, then to the owner, to listeners, to the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import structs
+
+from pinecall_cli.protocol import codec
+from pinecall_cli.protocol.frames import Event
+from pinecall_cli.server.translate import Entry, Translator
+
+if TYPE_CHECKING:
+    from pinecall_cli.server.registry import RegisteredAgent
+
+
+class Stamps:
+    """The one counter of a server: sequence numbers and times of everything it sends.
+
+    ``seq`` rises with every stamp and is never behind the clock in milliseconds. So a call log
+    that several servers write, or one server over many runs, rises too, without any of them
+    asking the others.
+    """
+
+    def __init__(self, *, wall: Callable[[], float] = time.time, after: int = 0) -> None:
+        self._wall = wall
+        self._last = after
+
+    def next(self) -> tuple[int, float]:
+        """Return the next ``seq`` and ``ts`` (epoch seconds)."""
+        ts = self._wall()
+        self._last = max(self._last + 1, int(ts * 1000))
+        return self._last, ts
+
+
+class Log(Protocol):
+    """What an outlet writes to: the journal."""
+
+    def append(self, entry: Entry) -> None:
+        """Take an entry; never waits."""
+        ...
+
+
+class Outlet:
+    """The one way out for a call's events.
+
+    An event is stamped, encoded once, and that text goes to the agent's owner (if one is
+    connected) and to every subscriber; translated, it goes to the call log. After the call's
+    last event nothing passes any more, whoever still emits.
+    """
+
+    def __init__(self, *, agent: RegisteredAgent, call_id: str, stamps: Stamps, log: Log) -> None:
+        self.agent = agent
+        self.call_id = call_id
+        self.closed = False
+        """True after the call's last event."""
+        self._stamps = stamps
+        self._log = log
+        self._translator = Translator(call=call_id, agent=agent.slug, org=agent.org.id)
+        self._subscribers: list[Callable[[str], None]] = []
+
+    def emit(self, event: Event) -> None:
+        """Send an event of this call to everyone who is to know it."""
+        if self.closed:
+            return
+        seq, ts = self._stamps.next()
+        stamped = structs.replace(
+            event,
+            agent_id=self.agent.slug,
+            call_id=self.call_id,
+            session_id=self.call_id,
+            seq=seq,
+            ts=ts,
+        )
+        text = codec.encode(stamped)
+        entries = self._translator.entries(stamped, seq=seq, ts=ts, stamps=self._stamps.next)
+        self.closed = self._translator.over
+        if self.agent.connection is not None:
+            self.agent.connection.post(text)
+        for subscriber in tuple(self._subscribers):
+            subscriber(text)
+        for entry in entries:
+            self._log.append(entry)
+
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Hand every later frame to ``callback``, as its text; returns how to stop that.
+
+        The callback runs on the server's loop and must not wait.
+        """
+        self._subscribers.append(callback)
+
+        def stop() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return stop

@@ -1,0 +1,507 @@
+"""One voice call: hearing, turn-taking, the conversation and the voice, wired together.
+
+The call advances in steps of 20 ms of its audio clock (`VoiceSession.step`): the caller's frames
+in, one frame of the agent out. Nothing here reads a clock; a `Pace` says when the next step is
+due, so a call runs in real time on a line and as fast as it can in a test. Engines and models
+run in tasks of the call and are given up when the caller goes on speaking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from pinecall_cli.audio.pcm import level_dbfs
+from pinecall_cli.engines.types import EndOfTurn, Model, Recogniser, Synthesiser, Vad
+from pinecall_cli.errors import EngineError
+from pinecall_cli.protocol import commands, events
+from pinecall_cli.protocol.config import greeting_for, interruption, merge_payload, session_limits
+from pinecall_cli.protocol.frames import Command, Event
+from pinecall_cli.protocol.ids import message_id
+from pinecall_cli.server.activity import VoiceStarted, VoiceStopped
+from pinecall_cli.server.conversation import Conversation
+from pinecall_cli.server.hearing import Hearing
+from pinecall_cli.server.latency import AUDIBLE_DBFS, Stopwatch
+from pinecall_cli.server.limits import Expire, Limits
+from pinecall_cli.server.replies import TokenStream, Voice, one
+from pinecall_cli.server.speaking import FRAME_MS, SILENCE, Said, Speaker, Utterance
+from pinecall_cli.server.turn import (
+    Answer,
+    Continue,
+    CutIn,
+    Decode,
+    Emit,
+    Judge,
+    Order,
+    Playing,
+    TurnRules,
+    Turns,
+)
+
+log = logging.getLogger("pinecall.server")
+
+LATE_MS = 200
+"""The caller's audio may lag or lead the call's clock by this much; beyond, silence or a drop."""
+
+
+class Ears(Protocol):
+    """The speech engines a voice call needs; ``end_of_turn`` may be missing."""
+
+    recogniser: Recogniser
+    synthesiser: Synthesiser
+    end_of_turn: EndOfTurn | None
+
+    def vad(self) -> Vad:
+        """Return a fresh voice detector."""
+        ...
+
+
+class Line(Protocol):
+    """The two ends of a call's audio: int16 mono at 16 kHz, 20 ms a frame."""
+
+    def receive(self) -> list[bytes]:
+        """Return the frames that have arrived since the last time, without waiting."""
+        ...
+
+    def send(self, frame: bytes) -> None:
+        """Play one frame to the caller."""
+        ...
+
+
+Pace = Callable[[int], Coroutine[Any, Any, None]]
+"""Wait until the step at this position, in ms of the audio clock, is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallDetails:
+    """Who calls whom, and how."""
+
+    call_id: str
+    from_: str
+    to: str
+    direction: str
+    transport: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    language: str = "en"
+    started_at: float = 0.0
+    """Epoch seconds."""
+
+
+class VoiceSession:
+    """One call, from ``call.started`` to ``call.ended`` (the `Session` of the registry)."""
+
+    def __init__(
+        self,
+        details: CallDetails,
+        *,
+        agent: Any,
+        config: Mapping[str, Any],
+        conversation: Conversation,
+        choose_model: Callable[[Any], Model | None],
+        engines: Ears,
+        emit: Callable[[Event], None],
+        wall: Callable[[], float],
+    ) -> None:
+        """``emit`` stamps and sends; ``wall`` is epoch seconds, for what leaves the process."""
+        self.call_id, self.agent, self.details = details.call_id, agent, details
+        self.config = dict(config)
+        self.conversation = conversation
+        self._choose_model, self._engines = choose_model, engines
+        self._emit, self._wall = emit, wall
+        self.speaker = Speaker()
+        self.voice = Voice(self.speaker, engines.synthesiser, self._engine_failed)
+        self.hearing = Hearing(engines.vad(), edge=self._edge)
+        self.turns = Turns(self._rules(), mint=message_id, epoch=details.started_at)
+        self.limits = Limits(session_limits(self.config.get("session_limits")))
+        self.clock_ms = 0
+        self._tasks: asyncio.TaskGroup | None = None
+        self._reply: tuple[asyncio.Task[None], Utterance] | None = None
+        self._watch: Stopwatch | None = None
+        self._asked = ""
+        self._streams: dict[str, tuple[TokenStream, Utterance]] = {}
+        self._ending: str | None = None
+        self._muted = False
+        self._running: set[asyncio.Task[None]] = set()
+        conversation.on_mark = self._mark
+
+    # -- the call's life -----------------------------------------------------------------
+
+    async def run(self, line: Line, pace: Pace) -> None:
+        """Hold the call until it ends; always closes with ``call.ended``."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._emit(self._started())
+                self._greet()
+                while self._ending is None:
+                    line.send(self.step(line.receive()))
+                    await pace(self.clock_ms)
+                self._hang_up()
+        finally:
+            self._emit(self._ended())
+
+    def step(self, arrived: list[bytes]) -> bytes:
+        """Advance the call by 20 ms: take what the caller sent, return the agent's frame."""
+        for frame in arrived:
+            if self.hearing.position <= self.clock_ms + LATE_MS:
+                self.hearing.push(SILENCE if self._muted else frame)
+                self.turns.tick(self.hearing.position)
+        while self.hearing.position < self.clock_ms - LATE_MS:
+            self.hearing.push(SILENCE)
+            self.turns.tick(self.hearing.position)
+        self._obey()
+        frame = self.speaker.step()
+        self._report()
+        self._time(frame)
+        self.turns.playback(self._playing(), self.hearing.position)
+        self._obey()
+        self._count()
+        self.voice.stepped()
+        self.clock_ms += FRAME_MS
+        return frame
+
+    def end(self, reason: str) -> None:
+        """Begin to end: ``call.ended`` follows within one step."""
+        if self._ending is None:
+            self._ending = reason
+
+    def reannounce(self) -> None:
+        """Say again what this call is: its agent has come back."""
+        self._emit(self._started())
+
+    # -- configuration -------------------------------------------------------------------
+
+    def configure(self, patch: Mapping[str, Any]) -> None:
+        """Change this call alone, from the next utterance on."""
+        self.config = dict(merge_payload(self.config, patch))
+        model = self.conversation.model
+        if "llm" in patch:
+            model = self._choose_model(patch["llm"])
+        self.conversation.configure(patch, model)
+        if "interruption" in patch or "config" in patch:
+            self.turns.rules = self._rules()
+        if "session_limits" in patch:
+            self.limits.change(session_limits(patch["session_limits"]))
+
+    def payload_changed(self, patch: Mapping[str, Any]) -> None:
+        """Hear of the agent's new configuration; live calls are changed by `configure` alone.
+
+        flows.md §7: calls that are up keep what they have; `agent.configure` sets the default.
+        """
+
+    # -- commands of the agent's owner, and of the caller ----------------------------------
+
+    def handle(self, command: Command) -> None:
+        """Obey a call-scoped command (commands.md §6-§9)."""
+        match command:
+            case commands.BotReply():
+                self._bot_reply(command)
+            case commands.BotReplyStream():
+                self._bot_reply_stream(command)
+            case commands.BotCancel(message_id=message):
+                named = message if isinstance(message, str) else None
+                self._forget(named)
+                self.speaker.cancel(named)
+            case commands.BotClear():
+                self._forget(None)
+                self.speaker.interrupt("cancelled")
+            case commands.CallHangup():
+                self.end("hangup")
+            case _:
+                if not self.conversation.handle(command):
+                    name = type(command).__struct_config__.tag
+                    self._emit(
+                        events.Error(
+                            code="NOT_SUPPORTED",
+                            error=f"{name} is not available on this call",
+                            call_id=self.call_id,
+                        )
+                    )
+
+    def inject(self, text: str) -> None:
+        """Take typed text as if the caller had said it."""
+        self.turns.injected(text, self.hearing.position)
+        self._obey()
+
+    def mute(self, muted: bool) -> None:
+        """Stop or start hearing the caller."""
+        self._muted = muted
+
+    # -- saying things -------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        text = greeting_for(self.config.get("greeting"), self.details.language)
+        text = self.conversation.expand(text) if text else ""
+        if text and self.details.direction == "inbound":
+            self._spawn(self._say(Utterance(message_id(), text=text), one(text)))
+
+    async def _say(self, utterance: Utterance, pieces: AsyncIterator[str]) -> None:
+        await self.voice.speak(
+            utterance, pieces, queued=True, first_audio=lambda: self._mark("first_audio")
+        )
+
+    def _bot_reply(self, command: commands.BotReply) -> None:
+        turn = self._turn_of(command.message_id, command.in_reply_to)
+        if turn is False:
+            return
+        utterance = Utterance(
+            command.message_id,
+            turn_id=turn,
+            text=command.text,
+            remembered=command.in_reply_to != "" or command.add_to_history is True,
+            owned=True,
+        )
+        if turn is not None:
+            self._mark("first_token")
+        self._spawn(self._say(utterance, one(command.text)))
+
+    def _bot_reply_stream(self, command: commands.BotReplyStream) -> None:
+        if command.action == "start":
+            answers = command.in_reply_to if isinstance(command.in_reply_to, str) else ""
+            turn = self._turn_of(command.message_id, answers)
+            if turn is False:
+                return
+            stream = TokenStream()
+            utterance = Utterance(command.message_id, turn_id=turn, owned=True)
+            self._streams[command.message_id] = stream, utterance
+            if turn is not None:
+                self._mark("first_token")
+            self._spawn(self._say(utterance, stream.read()))
+            return
+        found = self._streams.get(command.message_id)
+        if found is None:
+            return  # given up by barge-in, or never started: late chunks are not spoken
+        if command.action == "end":
+            found[0].end()
+            del self._streams[command.message_id]
+        elif isinstance(command.token, str):
+            found[0].write(command.token)
+
+    def _turn_of(self, message: str, in_reply_to: str) -> int | bool | None:
+        """Return the turn a reply answers, None for none; False when it was refused as stale."""
+        if not in_reply_to:
+            return None
+        if in_reply_to == self._asked:
+            return self.turns.turn_id
+        self._emit(
+            events.ReplyRejected(
+                message_id=message,
+                in_reply_to=in_reply_to,
+                expected_reply_to=self._asked,
+                reason="message_obsolete",
+            )
+        )
+        return False
+
+    async def _answer(self, answer: Answer, utterance: Utterance) -> None:
+        turn = answer.turn_id
+        try:
+            await self.voice.speak(
+                utterance,
+                self.conversation.answer(answer.text, turn=turn),
+                first_audio=lambda: self._mark("first_audio"),
+            )
+        finally:
+            if not utterance.audio:
+                self.turns.reply_over(turn, self.hearing.position)
+
+    # -- what the turn machine orders ----------------------------------------------------
+
+    def _edge(self, edge: VoiceStarted | VoiceStopped, now: int) -> None:
+        match edge:
+            case VoiceStarted(onset=onset, confidence=confidence):
+                self.turns.voice_started(onset, now, confidence)
+            case VoiceStopped(last=last):
+                self.turns.voice_stopped(last, now)
+        self._obey()
+
+    def _obey(self) -> None:
+        for order in self.turns.take():
+            self._carry_out(order)
+
+    def _carry_out(self, order: Order) -> None:
+        match order:
+            case Emit(event=event):
+                if isinstance(event, events.UserMessage):
+                    self._asked = event.message_id
+                self._emit(event)
+            case Decode():
+                self._spawn(self._decode(order))
+            case Judge():
+                self._spawn(self._judge(order))
+            case Answer():
+                self._begin_answer(order)
+            case Continue():
+                self._watch = None
+                self._give_up()
+                self.conversation.retract()
+                self.speaker.interrupt("continuation")
+                self._report()
+            case CutIn():
+                self._watch = None
+                self._give_up()
+                self.speaker.interrupt("user_spoke")
+                self._report()
+
+    def _begin_answer(self, answer: Answer) -> None:
+        self._watch = Stopwatch(answer)
+        if self.conversation.model is None:
+            self.conversation.add("user", answer.text)
+            return
+        utterance = Utterance(message_id(), turn_id=answer.turn_id)
+        self._reply = self._spawn(self._answer(answer, utterance)), utterance
+
+    def _give_up(self) -> None:
+        """Stop producing replies: whatever is generated or streamed now will not be heard."""
+        if self._reply is not None:
+            self._reply[0].cancel()
+            self._reply = None
+        self._forget(None)
+
+    def _forget(self, message: str | None) -> None:
+        for name in [n for n in self._streams if message is None or n == message]:
+            stream, _ = self._streams.pop(name)
+            stream.end()
+        if self._reply is not None and message == self._reply[1].message_id:
+            self._reply[0].cancel()
+            self._reply = None
+
+    async def _decode(self, order: Decode) -> None:
+        end, upto = order.end, None
+        if order.kind == "piece":
+            end = upto = self.hearing.quiet_before(order.end)
+        text = ""
+        try:
+            text = await self._engines.recogniser.transcribe(self.hearing.audio(order.start, end))
+        except EngineError as error:
+            self._engine_failed(error)
+        self.turns.decoded(order.job, text, self.hearing.position, upto)
+
+    async def _judge(self, order: Judge) -> None:
+        assert self._engines.end_of_turn is not None
+        start = max(0, order.end - 8000)
+        probability = await self._engines.end_of_turn.probability(
+            self.hearing.audio(start, order.end)
+        )
+        self.turns.judged(order.job, probability, self.hearing.position)
+
+    # -- what has happened ---------------------------------------------------------------
+
+    def _playing(self) -> Playing | None:
+        current = self.speaker.current
+        if current is not None and current.started:
+            return Playing(current.played_ms, current.turn_id)
+        if self._reply is not None:
+            task, utterance = self._reply
+            if utterance.started and not task.done():
+                return Playing(utterance.played_ms, utterance.turn_id)
+        return None
+
+    def _report(self) -> None:
+        """Emit what the speaker did, and let the conversation remember what was heard."""
+        happened, said = self.speaker.take()
+        for event in happened:
+            self._emit(event)
+        for end in said:
+            self._remember(end)
+
+    def _remember(self, said: Said) -> None:
+        utterance = said.utterance
+        if said.heard and utterance.remembered:
+            if utterance.owned or utterance.turn_id is None:
+                self.conversation.add("assistant", said.heard)
+            else:
+                self.conversation.confirm(said.heard)
+
+    def _time(self, frame: bytes) -> None:
+        """Send ``turn.latency`` with the first audible frame of the awaited reply."""
+        watch, last = self._watch, self.speaker.last
+        if watch is None or last is None or last.turn_id != watch.answer.turn_id:
+            return
+        if level_dbfs(frame) > AUDIBLE_DBFS:
+            self._watch = None
+            self._emit(watch.report(last.message_id, self.clock_ms))
+
+    def _mark(self, point: str) -> None:
+        if self._watch is not None:
+            self._watch.mark(point, self.clock_ms)
+
+    def _count(self) -> None:
+        due = self.limits.step(
+            FRAME_MS,
+            caller=self.hearing.voiced,
+            agent=not self.speaker.idle or (self._reply is not None and not self._reply[0].done()),
+        )
+        if isinstance(due, Expire):
+            self._emit(events.SessionTimeout(reason=due.reason))
+            self.end(due.reason)
+        elif due is not None:
+            self._emit(
+                events.SessionIdleWarning(
+                    remaining_seconds=due.remaining_seconds,
+                    idle_timeout_seconds=due.idle_timeout_seconds,
+                )
+            )
+
+    def _engine_failed(self, error: EngineError) -> None:
+        log.warning("call %s: %s", self.call_id, error.message)
+        self._emit(events.LlmError(error=error.message))
+
+    # -- the ends ------------------------------------------------------------------------
+
+    def _started(self) -> events.CallStarted:
+        details = self.details
+        return events.CallStarted(
+            from_=details.from_,
+            to=details.to,
+            direction=details.direction,
+            transport=details.transport,
+            metadata=dict(details.metadata),
+            language=details.language,
+        )
+
+    def _hang_up(self) -> None:
+        self.turns.close(self.hearing.position)
+        self._obey()
+        self._give_up()
+        self.speaker.interrupt("cancelled")
+        self._report()
+        for task in tuple(self._running):
+            task.cancel()
+        self._spawn(self.conversation.aclose())
+
+    def _ended(self) -> events.CallEnded:
+        details = self.details
+        return events.CallEnded(
+            reason=self._ending or "failed",
+            direction=details.direction,
+            from_=details.from_,
+            to=details.to,
+            metadata=dict(details.metadata),
+            language=details.language,
+            duration_seconds=round(self.clock_ms / 1000, 2),
+            started_at=details.started_at,
+            ended_at=self._wall(),
+            messages=list(self.conversation.history),
+        )
+
+    def _rules(self) -> TurnRules:
+        nested = self.config.get("config")
+        value = self.config.get("interruption")
+        if value is None and isinstance(nested, Mapping):
+            value = nested.get("interruption")
+        barge_in = interruption(value)
+        return replace(
+            TurnRules(),
+            judged=self._engines.end_of_turn is not None,
+            barge_in_ms=int(barge_in.min_duration_ms) if barge_in.enabled else None,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        assert self._tasks is not None, "the call is not running"
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task

@@ -1,0 +1,48 @@
+"""The way out: writes that are flushed at once, and a pipe that may be closed under us."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+
+GONE = {errno.EPIPE, errno.ECONNRESET, errno.EIO} | ({errno.EINVAL} if os.name == "nt" else set())
+"""How a system says that nobody reads: a pipe, a socket, a terminal that hung up, Windows."""
+
+
+class Output:
+    """Writes bytes to a stream until its reader has gone.
+
+    A closed pipe is not an error: ``on_closed`` is called once, and what comes later is dropped.
+    """
+
+    def __init__(self, stream: BinaryIO, *, on_closed: Callable[[], None] | None = None) -> None:
+        self.closed = False
+        self._stream = stream
+        self._on_closed = on_closed
+
+    def write(self, data: bytes) -> None:
+        """Write and flush ``data``."""
+        if self.closed:
+            return
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            self._gone()
+
+    def _gone(self) -> None:
+        self.closed = True
+        try:
+            # Else the interpreter flushes the rest into the closed pipe as it exits, and complains.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+        except io.UnsupportedOperation:
+            pass  # not a file: nothing is flushed at exit
+        if self._on_closed is not None:
+            self._on_closed()

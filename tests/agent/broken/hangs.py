@@ -1,0 +1,6 @@
+import threading
+
+from pinecall_cli.agent.define import Agent
+
+agent = Agent("a")
+threading.Event().wait()

@@ -1,0 +1,3 @@
+from pinecall_cli.agent.define import Agent
+
+agent = Agent("a", prompt="x"

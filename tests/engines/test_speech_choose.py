@@ -1,0 +1,130 @@
+"""Loading the engines in the background, and saying what they stand in for."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from pinecall_cli.engines import ENGINES, engine
+from pinecall_cli.engines.choose import SpeechEngines, substitutes
+from pinecall_cli.errors import EngineError
+from tests.engines.loaded import engines
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_in_the_table_is_there(name: str):
+    assert isinstance(engine(name), type)
+
+
+def test_an_engine_that_is_not_in_the_table_is_a_key_error():
+    with pytest.raises(KeyError):
+        engine("parrot")
+
+
+def test_choosing_imports_no_engine():
+    program = (
+        "import sys\n"
+        "from pinecall_cli.engines import choose\n"
+        "choose.SpeechEngines(); choose.substitutes({'voice': 'a/b'})\n"
+        "print([name for name in ('numpy', 'onnxruntime', 'hibari') if name in sys.modules])\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert said.stdout == "[]\n", said.stderr
+
+
+async def test_waiting_loads_once_and_gives_the_engines():
+    speech = SpeechEngines()
+    with pytest.raises(EngineError, match="loading"):
+        speech.vad()
+    first, second = await asyncio.gather(speech.wait(), speech.wait())
+    assert first is second is speech
+    assert speech.load_s is not None
+    assert speech.vad() is not speech.vad()
+    assert speech.recogniser is speech.recogniser
+    assert (speech.recogniser.name, speech.synthesiser.name) == (
+        "moonshine/tiny-en",
+        "hibari/heart",
+    )
+
+
+async def test_who_gives_up_waiting_takes_the_engines_from_nobody():
+    speech = SpeechEngines()
+    impatient = asyncio.ensure_future(speech.wait())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    assert await speech.wait() is speech
+
+
+def test_the_engines_are_never_imported_from_the_carrier_of_the_weights():
+    engines()
+    assert "moonshine_voice" not in sys.modules
+
+
+@pytest.mark.parametrize("package", ["numpy", "onnxruntime", "hibari"])
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(package: str):
+    program = (
+        "import asyncio, sys\n"
+        "from pinecall_cli.engines.choose import SpeechEngines\n"
+        "from pinecall_cli.errors import EngineError\n"
+        f"sys.modules[{package!r}] = None\n"
+        "try: asyncio.run(SpeechEngines().wait())\n"
+        "except EngineError as missing: print(missing.message, '|', missing.fix)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert f"needs the package `{package}` | pip install 'pinecall-cli[voice]'" in said.stdout
+
+
+async def test_missing_weights_are_one_sentence_with_a_fix(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+):
+    monkeypatch.setenv("PINECALL_MODELS", str(tmp_path))
+    speech = SpeechEngines()
+    with pytest.raises(EngineError, match="PINECALL_MODELS"):
+        await speech.wait()
+    with pytest.raises(EngineError, match="PINECALL_MODELS"):
+        speech.vad()
+
+
+@pytest.mark.parametrize(
+    ("config", "notices"),
+    [
+        ({}, []),
+        ({"voice": "hibari/heart", "stt": "moonshine"}, []),
+        ({"voice": "elevenlabs/sarah"}, ["voice elevenlabs/sarah → offline hibari/heart"]),
+        ({"stt": "deepgram/flux"}, ["stt deepgram/flux → offline moonshine/tiny-en"]),
+        (
+            {"voice": {"provider": "cartesia", "voice_id": "abc"}, "stt": {"provider": "gladia"}},
+            [
+                "voice cartesia/abc → offline hibari/heart",
+                "stt gladia → offline moonshine/tiny-en",
+            ],
+        ),
+        ({"config": {"tts": {"provider": "polly"}}}, ["voice polly → offline hibari/heart"]),
+        ({"config": {"tts": {"provider": "polly"}}, "voice": "hibari/heart"}, []),
+        ({"voice": 5, "stt": ["x"], "config": "y", "language": None}, []),
+        ({"language": "en-GB"}, []),
+        ({"language": "EN_us"}, []),
+    ],
+)
+def test_what_is_replaced_is_said(config: dict[str, Any], notices: list[str]):
+    assert substitutes(config) == notices
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"language": "es"},
+        {"stt": {"provider": "moonshine", "language": "es"}},
+        {"stt": "moonshine:tiny:es"},
+        {"voice": {"provider": "hibari", "language": "es"}},
+    ],
+)
+def test_another_language_than_english_is_said_clearly(config: dict[str, Any]):
+    (notice,) = substitutes(config)
+    assert notice.startswith("language es: offline speech is English only")

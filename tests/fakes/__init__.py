@@ -1,0 +1,1 @@
+"""Engines that are real engines with a script: instant, deterministic, without a model."""
