@@ -52,7 +52,7 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read us has gone: no error (cli.md), and no noise at exit
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
     sys.exit(code)
 
 

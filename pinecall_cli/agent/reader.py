@@ -79,7 +79,7 @@ class Reader:
 
     def _included(self, node: Scalar, path: str) -> Any:
         file = self.resolve(node.text)
-        if self.own_file is not None and file.resolve() == self.own_file.resolve():
+        if self.own_file is not None and _same_file(file, self.own_file):
             self.problems.error(
                 "cyclic_include",
                 f"`{node.text}` is this file itself",
@@ -127,6 +127,14 @@ class Reader:
 
         result = VARIABLE.sub(value, text)
         return FAILED if failed else result
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Tell whether two names mean one file; not when either cannot be looked at."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 def position(file: str, text: str, index: int) -> Where:

@@ -233,6 +233,7 @@ class EmbeddedServer:
                 log_config=None,
                 access_log=False,  # tokens travel in URLs
                 server_header=False,
+                date_header=False,
                 ws_max_size=LARGEST_FRAME,
                 ws_per_message_deflate=False,
                 ws_ping_interval=None,  # the protocol has pings of its own
@@ -251,7 +252,7 @@ class EmbeddedServer:
         for left in tuple(http.server_state.connections):
             if isinstance(left, Socket):
                 left.transport.abort()
-        http.should_exit = True
+        http.over.set()
         try:
             await serving
         finally:
@@ -264,11 +265,17 @@ class Listening(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, listening: threading.Event) -> None:
         super().__init__(config)
         self._listening = listening
+        self.over = asyncio.Event()
+        """Set it to stop; uvicorn's own flag is looked at every 100 ms."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, then say so."""
         await super().startup(sockets)
         self._listening.set()
+
+    async def main_loop(self) -> None:
+        """Run until it is over; there is no date header to be renewed meanwhile."""
+        await self.over.wait()
 
 
 def bind(host: str, port: int) -> socket.socket:

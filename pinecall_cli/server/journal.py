@@ -289,13 +289,15 @@ def write(database: sqlite3.Connection, entry: Entry) -> None:
     data = json.dumps(entry.data, separators=(",", ":"))  # ASCII: half a surrogate pair survives
     database.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, data))
     facts = entry.data
-    if entry.type == "call.started":
+    if entry.type in ("call.ringing", "call.started", "call.ended"):
+        # A call that was turned away never started, and one that was never told of may end.
         parties = (facts.get("direction"), facts.get("from"), facts.get("to"))
+        how = "REPLACE" if entry.type == "call.started" else "IGNORE"
         database.execute(
-            "INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
+            f"INSERT OR {how} INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
             (entry.call, entry.agent, entry.org, *parties, facts.get("channel"), entry.ts),
         )
-    elif entry.type == "call.ended":
+    if entry.type == "call.ended":
         database.execute(
             "UPDATE calls SET ended_at = ?, duration = ?, reason = ? WHERE call = ?",
             (entry.ts, facts.get("duration"), facts.get("reason"), entry.call),

@@ -261,7 +261,7 @@ phone_numbers:
 def test_a_numbers_own_settings_are_checked_too(write):
     with pytest.raises(AgentFileProblems) as caught:
         write('llm: script\nphone_numbers: [{number: "+13186330963", stt: deepgram/nova-2}]')
-    assert (caught.value.code, caught.value.where.column) == ("unsupported_stt", 45)
+    assert (caught.value.code, caught.value.where.column) == ("unsupported_stt", 47)
 
 
 def test_a_number_may_be_missing_from_its_mapping_only_with_an_error(write):
