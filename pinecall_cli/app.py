@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from pinecall_cli import __version__
 from pinecall_cli.commands import agents, call, dev, server
 from pinecall_cli.errors import PinecallError
 
+PANELS = ("Develop", "Call", "Inspect", "Test", "Set up")
+"""The headings of ``pinecall --help``, from the first thing one needs to the last."""
+
+
+class InOrder(TyperGroup):
+    """Lists the commands by panel; Typer alone would put groups behind all the others."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands in the order of their panels."""
+        return sorted(super().list_commands(ctx), key=self.panel)
+
+    def panel(self, name: str) -> int:
+        """Return where the panel of a command stands."""
+        return PANELS.index(str(getattr(self.commands[name], "rich_help_panel", "")))
+
+
 app = typer.Typer(
     name="pinecall",
-    help="Run, hear, watch and test voice agents from a terminal.",
+    cls=InOrder,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -37,7 +55,15 @@ def pinecall(
         typer.Option("--version", callback=version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Run, hear, watch and test voice agents from a terminal."""
+    """Run, hear, watch and test voice agents from a terminal.
+
+    With no key and no account an agent runs on a voice server inside this
+    program, and all that it hears and says stays on this machine.
+
+    Examples:
+      pinecall dev agents/front_desk.yaml
+      pinecall call front-desk --say "Where is order seven?"
+    """
 
 
 app.command(rich_help_panel="Develop")(dev.dev)
@@ -52,8 +78,24 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read us has gone: no error (cli.md), and no noise at exit
-        sys.stdout = None
+        leave(code)
+    if "onnxruntime" in sys.modules:
+        leave(code)
     sys.exit(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without the interpreter's own farewell.
+
+    Daemon threads may still be inside the speech engines' native code, and onnxruntime aborts
+    when the interpreter is taken down under it (seen: SIGABRT and SIGSEGV, three times of three).
+    """
+    import atexit
+    import os
+
+    atexit._run_exitfuncs()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -89,25 +131,40 @@ def draw(error: PinecallError, argv: Sequence[str]) -> None:
 
 def draw_usage(error: TyperException, argv: Sequence[str]) -> int:
     """Print an error in the command line itself; return its exit code."""
-    message = error.format_message().rstrip(".")
-    if not message:  # help was shown instead, as for a group without a command
+    if not error.format_message():  # help was shown instead, as for a group without a command
         return error.exit_code
-    message = message[:1].lower() + message[1:]
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "pinecall"
-    fix = f"`{command} --help` shows what it takes"
-    print(f"error: {inert(message)}\n  fix: {fix}", file=sys.stderr)
+    message, fix = usage(error, argv)
+    print(f"error: {inert(message)}\n  fix: {inert(fix)}", file=sys.stderr)
     if wants(argv, "--json"):
         print_json({"code": "usage", "message": message, "hint": fix}, argv)
     return 2
+
+
+def usage(error: TyperException, argv: Sequence[str]) -> tuple[str, str]:
+    """Return what is wrong with a command line, and what to do, in the words of our errors."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else f"pinecall {command_in(argv)}"
+    shows = f"`{command.strip()} --help` shows what there is"
+    alike = getattr(error, "possibilities", None)
+    if alike is not None:  # an option that does not exist, and the closest ones that do
+        message, closest = f"no such option `{getattr(error, 'option_name', '')}`", [*alike][:1]
+    else:
+        message, _, suggested = error.format_message().partition(". Did you mean ")
+        message = re.sub(r"'([^']*)'", r"`\1`", message[:1].lower() + message[1:]).rstrip(".")
+        closest = [f"{command} {name}" for name in re.findall(r"'([^']+)'", suggested)[:1]]
+    return message, f"did you mean `{closest[0]}`? {shows}" if closest else shows
+
+
+def command_in(argv: Sequence[str]) -> str:
+    """Return the command that a command line names, or nothing."""
+    return next((word for word in argv if not word.startswith("-")), "")
 
 
 def print_json(body: dict[str, object], argv: Sequence[str]) -> None:
     """Print the error object; in a command that streams it says what it is first."""
     import json
 
-    streams = next((word for word in argv if not word.startswith("-")), "") in STREAMING
-    head: dict[str, object] = {"type": "error"} if streams else {}
+    head: dict[str, object] = {"type": "error"} if command_in(argv) in STREAMING else {}
     print(json.dumps(head | {"error": body}), flush=True)
 
 

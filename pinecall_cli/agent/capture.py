@@ -77,8 +77,22 @@ class _Routed(io.TextIOBase):
         """Return True."""
         return True
 
+    def fileno(self) -> int:
+        """Return the real stream's descriptor."""
+        return self._real.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The real stream's encoding."""
+        return self._real.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """What the real stream does about characters it cannot write."""
+        return self._real.errors
+
     def __getattr__(self, name: str) -> Any:
-        """Return what the real stream has besides: ``buffer``, ``encoding``, ``fileno``."""
+        """Return what else the real stream has, ``buffer`` above all."""
         if name == "buffer" and not self._passes:
             return io.BytesIO()
         return getattr(self._real, name)

@@ -129,6 +129,7 @@ def _python(path: Path, problems: Problems) -> list[str]:
     calls = list(agent_calls(tree))
     for call in calls:
         reader = Reader(path.parent, {}, problems, interpolates=False)
+        reader.tools_failed = True  # which tools there are, only running tells
         agent = resolve(_call(call, shown), AGENT, reader, "agent")
         if agent is not None and _named(call):
             _check_twin(agent, call, names, shown, problems)

@@ -80,6 +80,14 @@ class WordDiff:
     def __str__(self) -> str:
         return f"+{self.added} −{self.removed} words"
 
+    def in_words(self, limit: int = 60) -> str:
+        """Return the words that went and came, or how many if they fill over ``limit`` cells."""
+        signed = [
+            (f"−{gone}" if gone else "", f"+{come}" if come else "") for gone, come in self.runs
+        ]
+        said = " ".join(word for pair in signed for word in pair if word)
+        return said if 0 < len(said) <= limit else str(self)
+
 
 @dataclass(frozen=True, slots=True)
 class ToolChanges:

@@ -44,7 +44,8 @@ def apply_dotenv(
     for name, value in values.items():
         if name in NEVER or (name in environ and environ[name] != ours.get(name)):
             continue
-        if (key := _key_of(name)) and key in environ and key not in values:
+        key = _key_of(name)
+        if key in environ and environ[key] not in (values.get(key), ours.get(key)):
             said.append(f"ignored `{name}` of {dotenv.path if dotenv else ''}: `{key}` is not its")
             continue
         environ[name] = value
@@ -52,9 +53,9 @@ def apply_dotenv(
     return watched, tuple(said)
 
 
-def _key_of(name: str) -> str | None:
-    """Return the variable that holds the key which is sent to this address."""
+def _key_of(name: str) -> str:
+    """Return the variable that holds the key which is sent to this address; "" for none."""
     for ending in ADDRESSES:
         if name.endswith(ending):
             return f"{name.removesuffix(ending)}_API_KEY"
-    return None
+    return ""

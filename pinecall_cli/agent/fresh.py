@@ -55,7 +55,8 @@ class FolderFinder(MetaPathFinder):
                 continue
             finder = importlib.machinery.FileFinder(place, (FreshLoader, [".py"]))
             spec = finder.find_spec(fullname, target)
-            if spec is not None and spec.loader is not None:
+            # A folder without `__init__` counts last of all, as it does for Python.
+            if spec is not None and (spec.loader is not None or self.thread is None):
                 return spec
         return None
 
@@ -84,8 +85,13 @@ class FreshModules:
 
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
-        """Forget what was imported, and find this thread's imports in the folder first."""
-        self.forget()
+        """Forget what was imported, and find this thread's imports in the folder first.
+
+        Other folders' modules are forgotten too: one of the same name must not stand in.
+        """
+        with _lock:
+            for known in self._by_folder.values():
+                known.forget()
         finder = FolderFinder(self.folder, threading.get_ident())
         with _lock:
             sys.meta_path.insert(_before_paths(), finder)

@@ -15,7 +15,7 @@ from pinecall_cli.agent.config import ToolSpec, names_a_secret
 from pinecall_cli.agent.nodes import Scalar
 from pinecall_cli.agent.problems import Problems, shown_path
 from pinecall_cli.agent.tools import Tool
-from pinecall_cli.errors import Where
+from pinecall_cli.errors import AgentFileError, Where
 
 MAX_TEXT_BYTES = 256 * 1024
 """A prompt's limit, and that of any other text an agent names (cli.md "Agent files")."""
@@ -30,9 +30,13 @@ ToolSource = Callable[[str, Where], Sequence[Tool | ToolSpec]]
 
 
 def no_tools(target: str, where: Where) -> Sequence[Tool | ToolSpec]:
-    """Return no tools: for documents that name none."""
-    del target, where
-    return ()
+    """Refuse a tool by name: in Python, tools are objects."""
+    raise AgentFileError(
+        f"`{target}` is a text, not a tool",
+        where=where,
+        fix="import the function and list it: `tools=[lookup_order]`",
+        code="bad_tool",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,11 @@ def place_of(function: Callable[..., Any]) -> Where | None:
     return None if code is None else Where(code.co_filename, code.co_firstlineno)
 
 
-def read_signature(function: Callable[..., Any]) -> Signature:
+def read_signature(function: Callable[..., Any], *, schema_given: bool = False) -> Signature:
     """Return what a model needs to call ``function``.
+
+    With ``schema_given`` only the description and where the call goes: arguments may then be of
+    any type, and ``**`` takes what has no parameter.
 
     Raises:
         ToolDefinitionError: If a parameter has no JSON form, or no name a model could use.
@@ -73,6 +76,8 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     given = inspect.signature(function).parameters
     description, texts = read_docstring(inspect.getdoc(function) or "", tuple(given))
     for name, declared in given.items():
+        if schema_given and declared.kind is declared.VAR_KEYWORD:
+            continue
         if declared.kind not in (declared.POSITIONAL_OR_KEYWORD, declared.KEYWORD_ONLY):
             raise ToolDefinitionError(
                 f"parameter `{declared}` of `{_name(function)}` cannot be given by name",
@@ -82,6 +87,7 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         hint = _hint(function, name, declared.annotation)
         if _is_call(hint):
             call_names.append(name)
+        if schema_given or _is_call(hint):
             continue
         parameter, schema = _parameter(function, declared, hint, definitions)
         if name in texts:

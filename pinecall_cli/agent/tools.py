@@ -227,7 +227,7 @@ def tool(
                 where=place_of(function),
                 fix="letters, digits, `_` and `-`, at most 64",
             )
-        signature = read_signature(function)
+        signature = read_signature(function, schema_given=parameters is not None)
         return Tool(
             name=called,
             description=description if description is not None else signature.description,

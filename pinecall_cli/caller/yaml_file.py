@@ -32,7 +32,7 @@ from pinecall_cli.protocol.refusal import ConfigRefused
 
 LONGEST_S = 3600.0
 """An hour; a longer step is a slip of the pen."""
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000}
 DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m)")
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 
@@ -162,7 +162,7 @@ class _Reader:
         if match is None:
             self.wrong(node, "this is a duration", _DURATION_HINT)
             return None
-        seconds = float(match[1]) * UNITS[match[2]]
+        seconds = float(match[1]) * UNITS_MS[match[2]] / 1000
         if seconds > LONGEST_S:
             self.problems.error("out_of_range", f"`{text}` is over an hour", node.where)
             return None

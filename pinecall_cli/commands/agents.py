@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pinecall_cli.sdk.discover import Running
 
 app = typer.Typer(
-    help="List connected agents; check, show and describe agent files.",
     invoke_without_command=True,
     no_args_is_help=False,
+    subcommand_metavar="[COMMAND] [ARGS]...",
 )
 
 
@@ -33,7 +33,15 @@ def agents(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
-    """List connected agents; check, show and describe agent files."""
+    """List connected agents; check, show and describe agent files.
+
+    Without a command it lists the agents of the servers on this machine, or
+    of the one that --server or a key leads to.
+
+    Examples:
+      pinecall agents
+      pinecall agents check agents
+    """
     if context.invoked_subcommand is not None:
         refuse_early_options(context)
         return
@@ -60,7 +68,14 @@ def check(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Validate agent files offline; no line of Python is run."""
+    """Validate agent files offline; no line of Python is run.
+
+    Every problem is told with its file, line and column, all at once.
+
+    Examples:
+      pinecall agents check agents/front_desk.yaml
+      pinecall agents check agents --strict --json
+    """
     from pinecall_cli.agent.check import check as check_files
 
     checked = [one for path in paths for one in check_files(path)]
@@ -90,7 +105,14 @@ def show(
     local: options.Local = False,
     json: options.Json = False,
 ) -> None:
-    """Show an agent as it would go on the wire, secrets masked. A Python file is imported."""
+    """Show an agent as it would go on the wire, secrets masked.
+
+    A Python file is imported for it; a name is asked of the server it runs on.
+
+    Examples:
+      pinecall agents show agents/reservations.py
+      pinecall agents show front-desk --json
+    """
     from pinecall_cli.agent.config import shown
     from pinecall_cli.agent.load import load
 
@@ -113,7 +135,12 @@ def schema(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Print the JSON Schema of agent files, for editors."""
+    """Print the JSON Schema of agent files, for editors.
+
+    Examples:
+      pinecall agents schema
+      pinecall agents schema --write
+    """
     from json import dumps
 
     from pinecall_cli.agent.schema import agent_schema
@@ -179,6 +206,8 @@ def print_agents(found: Sequence[Running], *, plain: bool) -> None:
     from pinecall_cli.view.tables import print_table
     from pinecall_cli.view.twins import console_for
 
+    if not found:
+        return  # what there is to say about it was said on stderr
     columns = ["agent", "phones", "channels", "live calls", "since"]
     several = len(found) > 1
     rows = []

@@ -77,10 +77,14 @@ def call(
 ) -> None:
     """Call an agent: talk to it, play it a recording, or let a virtual caller talk.
 
-    Examples:
-    pinecall call front-desk --say "Where is order ORD-12345?" --json
+    A name calls an agent that runs already (`pinecall dev`, on this machine);
+    a file runs its agent for this one call. Left to itself it uses microphone
+    and loudspeaker; with --say, --input or --caller no sound device is opened.
 
-    pinecall call agents/front_desk.yaml --input question.wav --output reply.wav
+    Examples:
+      pinecall call front-desk
+      pinecall call front-desk --say "Where is order seven?" --json
+      pinecall call agents/front_desk.yaml --input question.wav --output reply.wav
     """
     from pinecall_cli.commands.call_session import CallOptions, print_devices, run
 

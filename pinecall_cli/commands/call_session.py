@@ -152,6 +152,8 @@ def print_devices(*, json: bool) -> None:
         ]
         sys.stdout.write(jsonlib.dumps({"devices": document}) + "\n")
         return
+    if not found:
+        sys.stderr.write("no sound device is here; --say, --input and --caller need none\n")
     for device in found:
         sides = " + ".join(s for s in ("input", "output") if getattr(device, s))
         mark = "*" if device.default else " "

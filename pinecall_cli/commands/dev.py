@@ -70,13 +70,13 @@ def dev(
 ) -> None:
     """Run agents and keep them equal to their files while you talk to them.
 
-    With no key they run on a voice server inside this process: no account, no network. Save a
-    prompt, a tool or the agent itself, and live calls take the change.
+    With no key they run on a voice server inside this process: no account,
+    no network. Save a prompt, a tool or the agent itself, and live calls
+    take the change. A file that does not load leaves the last good one running.
 
     Examples:
-    pinecall dev agents/front_desk.yaml
-
-    pinecall dev agents --json --no-reload
+      pinecall dev agents/front_desk.yaml
+      pinecall dev agents --json --no-reload
     """
     from pinecall_cli.commands.dev_session import DevOptions, run
 

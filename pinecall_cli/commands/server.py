@@ -41,7 +41,15 @@ def server(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
-    """Run the voice server on its own, for agents and calls from other terminals."""
+    """Run the voice server on its own, for agents and calls from other terminals.
+
+    `pinecall dev` starts one of its own; this one goes on when agents come and
+    go. Agents join it with --server, and `pinecall call` finds it by itself.
+
+    Examples:
+      pinecall server
+      pinecall server --port 0 --json
+    """
     import logging
     import os
     import sys

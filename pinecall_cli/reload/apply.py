@@ -264,7 +264,7 @@ class Reloader:
             files,
             changed=changes.changed,
             calls=tuple(sent.calls),
-            prompt_diff=None if changes.prompt is None else str(changes.prompt),
+            prompt_diff=None if changes.prompt is None else changes.prompt.in_words(),
             notes=tuple(notes),
         )
 

@@ -18,6 +18,7 @@ from pinecall_cli.errors import (
 from pinecall_cli.protocol import commands
 from pinecall_cli.protocol.codec import encode
 from pinecall_cli.protocol.frames import Command, Received
+from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.callbook import CallBook
 from pinecall_cli.sdk.handlers import Handler, Handlers
@@ -196,7 +197,8 @@ class Pinecall(Requests):
         if self._host is not None:
             await self._host._wait_ready()
         elif not self._is_handle:
-            await asyncio.shield(self.start().ready)
+            # One that was given up stays so until `connect`: `ready` only waits.
+            await asyncio.shield((self._reception or self.start()).ready)
 
     # --- events ---
 
@@ -260,7 +262,8 @@ class Pinecall(Requests):
 
     def get_agent(self, name: str) -> Agent | None:
         """Return the agent of that name, if this client has it."""
-        return (self._host or self)._office.agents.get(name)
+        agents = (self._host or self)._office.agents
+        return agents.get(name) or agents.get(slugify(name))
 
     def add(self, agent: Agent, config: AgentConfig | None = None) -> None:
         """Register an agent, now or when connected.

@@ -57,7 +57,7 @@ class Registration:
         self.leaving = False
         """Whether it was removed, and is only here for the calls that it still has."""
         self.problem: PinecallError | None = None
-        """Why it was refused or displaced."""
+        """Why there is no registration, and will be none unless it is tried again."""
         self._send = send
         self._dropped = dropped
         self._queue: deque[str] = deque()
@@ -76,8 +76,9 @@ class Registration:
     def create(self, *, embedded: bool) -> None:
         """Send ``agent.create`` with the configuration as it is now."""
         self._embedded = embedded
+        self.problem = None
         if self.state in ("refused", "displaced"):
-            self.state, self.problem = "waiting", None
+            self.state = "waiting"
         body = payload(self.config, embedded=embedded)
         if self.config.allowed_origins is not None:
             body["allowed_origins"] = list(self.config.allowed_origins)
@@ -185,6 +186,7 @@ class Registration:
     def give_up(self, problem: PinecallError) -> None:
         """Fail whoever waits: there will be no registration."""
         self._end_episode()
+        self.problem = self.problem or problem
         self._fail(problem)
 
     def _fail(self, problem: PinecallError) -> None:

@@ -152,8 +152,8 @@ class Dispatch:
 
     def _create(self, frame: commands.AgentCreate) -> None:
         payload = payload_of(frame)
-        check(payload)
         origins = () if frame.allowed_origins is UNSET else tuple(frame.allowed_origins)
+        check({**payload, "allowed_origins": origins})
         wish = Registration(frame.agent_id, payload, origins)
         slug = slugify(frame.agent_id)
         if slug in self._contended:

@@ -20,9 +20,11 @@ class Stopwatch:
         self._points: dict[str, int] = {}
 
     def mark(self, point: str, at: int) -> None:
-        """Pass ``tools`` (the last time counts), ``first_token`` or ``first_audio`` (the first)."""
-        if point == "tools":
-            self._points[point] = at
+        """Pass a point: ``barrier`` or ``tools`` (the last one counts), ``first_token`` or
+        ``first_audio`` (the first).
+        """
+        if point in ("barrier", "tools"):
+            self._points["tools"] = at
         else:
             self._points.setdefault(point, at)
 

@@ -28,6 +28,7 @@ from pinecall_cli.server.latency import AUDIBLE_DBFS, Stopwatch
 from pinecall_cli.server.limits import Expire, Limits
 from pinecall_cli.server.replies import TokenStream, Voice, one
 from pinecall_cli.server.speaking import FRAME_MS, SILENCE, Said, Speaker, Utterance
+from pinecall_cli.server.tape import Tape
 from pinecall_cli.server.turn import (
     Answer,
     Continue,
@@ -114,6 +115,7 @@ class VoiceSession:
         self.speaker = Speaker()
         self.voice = Voice(self.speaker, engines.synthesiser, self._engine_failed)
         self.hearing = Hearing(engines.vad(), edge=self._edge)
+        self.tape = Tape(self.hearing.audio)
         self.turns = Turns(self._rules(), mint=message_id, epoch=details.started_at)
         self.limits = Limits(session_limits(self.config.get("session_limits")))
         self.clock_ms = 0
@@ -153,6 +155,7 @@ class VoiceSession:
             self.turns.tick(self.hearing.position)
         self._obey()
         frame = self.speaker.step()
+        self.tape.step(frame)
         self._report()
         self._time(frame)
         self.turns.playback(self._playing(), self.hearing.position)
@@ -468,6 +471,7 @@ class VoiceSession:
         self._give_up()
         self.speaker.interrupt("cancelled")
         self._report()
+        self.tape.flush()
         for task in tuple(self._running):
             task.cancel()
         self._spawn(self.conversation.aclose())

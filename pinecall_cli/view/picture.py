@@ -1,11 +1,12 @@
 """The picture in README: a short call as the live view shows it, drawn by the live view's code.
 
-``python -m pinecall_cli.view.picture live-view.svg``
+``python -m pinecall_cli.view.picture .github/live-view.svg``
 """
 
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,8 @@ from pinecall_cli.view.conversation import entry_rows
 from pinecall_cli.view.ink import Ink
 from pinecall_cli.view.region import Ui, render
 
-WIDTH = 92
-CALL, AGENT = "wrt_4be1", "front-desk"
+WIDTH = 96
+CALL, AGENT = "2f8c41d6", "front-desk"
 
 
 def picture(path: Path) -> None:
@@ -45,14 +46,16 @@ def picture(path: Path) -> None:
             console.print(row, highlight=False)
     console.print(render(session, Ui(microphone=-22.0)), highlight=False)
     svg = console.export_svg(title="pinecall dev", unique_id="pinecall")
-    path.write_text(svg, encoding="utf-8")
+    # A picture in a page loads no fonts from elsewhere; and some viewers trim a span's spaces.
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    path.write_text(svg.replace("<svg ", '<svg xml:space="preserve" ', 1), encoding="utf-8")
 
 
 def story() -> Iterator[Event | Record]:
     """Yield what happens in the picture: a question, a tool, a reload, an interruption."""
     yield DevReady(
         at=0.0,
-        agents=(AgentEntry(agent=AGENT, file="agents/front_desk.yaml", phones=("+13186330963",)),),
+        agents=(AgentEntry(agent=AGENT, file="agents/front_desk.yaml", phones=()),),
         server="http://127.0.0.1:52110",
         local=True,
     )
@@ -60,13 +63,14 @@ def story() -> Iterator[Event | Record]:
         call_id=CALL, agent_id=AGENT, ts=1.0, from_="webrtc", to="webrtc", transport="webrtc"
     )
     yield from _reply("m1", "Hi, Acme front desk. How can I help?", 2.0)
-    yield from _asked("u1", "Where is my order, ORD-12345?", 1, 6.0)
-    tool = events.ToolCall(id="t1", name="lookup_order", arguments='{"order_id": "ORD-12345"}')
+    yield from _asked("u1", "Are you open on Sunday?", 1, 6.0)
+    tool = events.ToolCall(id="t1", name="opening_hours", arguments='{"day": "Sunday"}')
     yield events.LlmToolCall(call_id=CALL, ts=6.5, msg_id="r1", tool_calls=(tool,))
-    result = {"status": "shipped", "arrives": "Friday"}
-    yield events.LlmToolResult(call_id=CALL, ts=6.504, tool_call_id="t1", result=result)
+    said = "We are closed on Sunday."
+    result = {"open": False, "message": said}
+    yield events.LlmToolResult(call_id=CALL, ts=6.501, tool_call_id="t1", result=result)
     yield _latency("m2", 1, tools=5, llm_ttft=2, e2e=431)
-    yield from _reply("m2", "Order ORD-12345 is shipped. It arrives on Friday.", 7.0)
+    yield from _reply("m2", said, 7.0)
     yield DevReloaded(
         at=12.0,
         agent=AGENT,
@@ -74,16 +78,16 @@ def story() -> Iterator[Event | Record]:
         changed=("prompt",),
         calls=(CALL,),
         applied_ms=61,
-        prompt_diff="−formal +cheerful",
+        prompt_diff="−friendly. +cheerful.",
     )
-    yield from _asked("u2", "Can I still change the address?", 2, 14.0)
+    yield from _asked("u2", "Tell me about the company.", 2, 14.0)
     yield _latency("m3", 2, tools=0, llm_ttft=2, e2e=418)
-    whole = "Sure thing! Tell me the new street and number, and"
-    yield from _words("m3", whole, 15.0, heard=7)
+    whole = "Gladly. Acme began with a single lamp, built on a"
+    yield from _words("m3", whole, 15.0, heard=8)
     yield events.BotInterrupted(
-        call_id=CALL, ts=17.6, message_id="m3", words_spoken=7, reason="user_spoke"
+        call_id=CALL, ts=17.6, message_id="m3", words_spoken=8, reason="user_spoke"
     )
-    yield events.UserSpeaking(call_id=CALL, ts=18.0, text="Wait, I have it here, it is")
+    yield events.UserSpeaking(call_id=CALL, ts=18.0, text="Wait, where is order")
 
 
 def _asked(id: str, text: str, turn: int, at: float) -> Iterator[Event]:

@@ -87,19 +87,13 @@ async def test_the_call_is_handed_in():
 
 
 async def test_a_schema_of_ones_own_takes_arguments_as_they_come():
-    @tool(parameters={"type": "object"}, name="other", description="Does.")
-    def f(call: Here, **_: Any) -> None: ...
-
-    assert f is not None
-
-
-async def test_an_own_schema_keeps_the_call():
     @tool(parameters={"type": "object"})
-    def f(call: Here, a: Any = None) -> list[Any]:
-        return [type(call).__name__, a]
+    def f(call: Here, a: threading.Thread, **rest: Any) -> list[Any]:
+        return [type(call).__name__, a, rest]
 
-    assert await f.run('{"a": [1]}', Here()) == ["Call", [1]]
+    assert await f.run('{"a": [1], "b": 2}', Here()) == ["Call", [1], {"b": 2}]
     assert f.parameters == {"type": "object"}
+    assert (await f.run("{}"))["error"].startswith("TypeError")
 
 
 async def test_results_become_json():

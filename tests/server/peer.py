@@ -70,9 +70,8 @@ class Peer:
         try:
             while True:
                 await self.receive()
-        except websockets.ConnectionClosed as closed:
-            assert closed.rcvd is not None, "cut off without a close frame"
-            return closed.rcvd.code, closed.rcvd.reason
+        except websockets.ConnectionClosed:
+            return self.socket.close_code or 0, self.socket.close_reason or ""
 
 
 @asynccontextmanager

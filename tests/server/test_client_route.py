@@ -109,6 +109,7 @@ async def test_configure_changes_only_what_it_names():
         ({"stt": "deepgram/nova-2"}, "nova"),
         ({"voice": 5}, "voice"),
         ({"tools": "no list"}, "tools"),
+        ({"allowed_origins": ["*"]}, "origin"),
         ({"agent_id": "!!!"}, "agent name"),
     ],
 )
@@ -241,7 +242,9 @@ async def test_a_live_holder_is_protected_and_named():
             assert refusal["agent_id"] == "A"
             assert refusal["holder"] == holder
             assert (await two.agent("b"))["event"] == "agent.created"
-        held = {a.slug: a.connection.client for a in server.server.registry.online() if a.connection}
+        held = {
+            a.slug: a.connection.client for a in server.server.registry.online() if a.connection
+        }
         assert held["a"] == holder
 
 
@@ -432,14 +435,14 @@ async def test_a_client_that_reads_too_slowly_is_closed_and_the_others_go_on():
             server.call_soon(lambda: [slow.post("x" * 100_000) for _ in range(200)])
             assert (await other.agent("b"))["event"] == "agent.created"
             with pytest.raises(websockets.ConnectionClosed):
-                while True:
-                    await peer.socket.recv()
-        await gone(server, other, "a")
+                await read_all(peer)
+        assert (await other.agent("a"))["event"] == "agent.created"
 
 
-async def gone(server: object, other: Peer, slug: str) -> None:
-    """Wait until a name is free: its holder's socket is known to be gone."""
-    assert (await other.agent(slug))["event"] == "agent.created"
+async def read_all(peer: Peer) -> None:
+    """Read until the socket is closed, which raises."""
+    while True:
+        await peer.socket.recv()
 
 
 async def test_sessions_outlive_their_agents_socket_and_are_announced_to_the_next():

@@ -102,7 +102,7 @@ def test_a_call_from_its_start_to_its_summary():
             },
         ),
         ("turn.end", {"turn": 1, "latency": turn}),
-        ("bot.corrected", {"supersedes": 7002, "id": "b1", "text": "On its way."}),
+        ("bot.corrected", {"supersedes": 7001, "id": "b1", "text": "On its way."}),
         ("bot.finished", {"id": "b1"}),
         ("call.ended", {"reason": "hangup", "duration": 12.5}),
         (

@@ -396,5 +396,15 @@ async def test_an_uninterruptible_agent_finishes_its_sentence():
     assert [turn.text for turn in call.of(events.TurnEnd)] == ["tell me a story", "stop"]
 
 
+async def test_the_tape_lays_both_sides_beside_each_other():
+    call = Call([(500, 900, "hello")], greeting="aaaa", until=4000)
+    caller, agent = bytearray(), bytearray()
+    call.session.tape.listen(lambda one, other: (caller.extend(one), agent.extend(other)))
+    await call.hold()
+    assert bytes(agent) == bytes(call.heard)
+    assert bytes(caller) == bytes(call.audio[: len(caller)])
+    assert len(caller) == len(agent)
+
+
 def test_silence_is_twenty_milliseconds():
     assert len(SILENCE) == 640

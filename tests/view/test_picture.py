@@ -12,5 +12,5 @@ def test_the_picture_is_the_same_every_time_and_shows_a_call(tmp_path: Path):
     svg = first.read_text(encoding="utf-8")
     assert svg == second.read_text(encoding="utf-8")
     shown = unescape(re.sub(r"<[^>]+>", "", svg)).replace("\xa0", " ")
-    for words in ("caller cut in", "lookup_order", "reloaded", "first audio", "● listening"):
+    for words in ("caller cut in", "opening_hours", "reloaded", "first audio", "● listening"):
         assert words in shown

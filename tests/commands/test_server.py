@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+RUN = "import typer; from pinecall_cli.commands.server import server; typer.run(server)"
+
+
+@contextmanager
+def running(*options: str, **popen: Any) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """Run the command, and yield the process and its `server.ready`."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", RUN, "--json", *options]
+    with subprocess.Popen(command, **(pipes | popen)) as process:
+        try:
+            assert process.stdout is not None
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def listing(ready: dict[str, Any], key: str | None = None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {key or ready['api_key']}"}
+    return httpx.get(f"{ready['url']}/api/sdk/agents", headers=headers)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_it_says_where_it_is_and_ends_in_order(empty_home: Path, sent: signal.Signals, code: int):
+    with running("--port", "0") as (process, ready):
+        assert set(ready) == {"type", "ts", "url", "api_key", "pid"}
+        assert ready["type"] == "server.ready"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", ready["ts"])
+        assert ready["pid"] == process.pid
+        assert listing(ready).status_code == 200
+        runtime_file = empty_home / "run" / "pinecall" / "servers" / f"{process.pid}.json"
+        assert json.loads(runtime_file.read_text())["key"] == ready["api_key"]
+        process.send_signal(sent)
+        rest, talk = process.communicate(timeout=30)
+        assert process.returncode == code
+        assert rest == ""
+        assert ready["url"] in talk
+        assert not runtime_file.exists()
+        assert (empty_home / ".local/share/pinecall/calls.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_each_key_is_let_in_and_one_may_come_from_stdin(tmp_path: Path):
+    keys = tmp_path / "keys"
+    keys.write_text("pk_from_stdin\n")
+    with keys.open() as stdin:
+        options = ("--port", "0", "--data", ":memory:", "--api-key", "pk_one", "--api-key", "-")
+        with running(*options, stdin=stdin) as (_, ready):
+            assert ready["api_key"] == "pk_one"
+            assert listing(ready).status_code == 200
+            assert listing(ready, "pk_from_stdin").status_code == 200
+            assert listing(ready, "-").status_code == 401
+
+
+def test_its_port_can_be_used_again_at_once(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for _ in range(2):
+        data = str(tmp_path / "made" / "here")
+        with running("--port", port, "--data", data) as (process, ready):
+            assert listing(ready).status_code == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 143
+    assert (tmp_path / "made" / "here" / "calls.db").exists()
+
+
+def test_killed_and_started_again_it_sweeps_nothing_it_should_not(empty_home: Path):
+    with running("--port", "0") as (process, _):
+        process.kill()
+        process.wait()
+    folder = empty_home / "run" / "pinecall" / "servers"
+    assert [file.stem for file in folder.glob("*.json")] == [str(process.pid)]
+    with running("--port", "0") as (_, ready):
+        assert listing(ready).status_code == 200
+
+
+def test_a_second_signal_ends_it_at_once():
+    with running("--port", "0", "--data", ":memory:") as (process, _):
+        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
