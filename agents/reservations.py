@@ -51,7 +51,9 @@ async def find_table(people: str, call: Call, day: str = "friday", time: str = "
         message = f"{day.capitalize()} is full. On {other.capitalize()} there is room."
         return {"free": False, "message": message}
     BOOK.offers[call.id] = (party, day, time)
-    message = f"There is a table for {people} on {day.capitalize()} at {time}. Under which name?"
+    message = (
+        f"There is a table for {people.lower()} on {day.capitalize()} at {time}. Under which name?"
+    )
     return {"free": True, "message": message}
 
 

@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "Call", "Pinecall", "tool"]
+__all__ = ["Agent", "Call", "DialError", "Pinecall", "tool"]
 
 if TYPE_CHECKING:
-    from pinecall_cli.sdk import Agent, Call, Pinecall, tool
+    from pinecall_cli.sdk import Agent, Call, DialError, Pinecall, tool
 else:
 
     def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,6 +77,10 @@ class Wire(Protocol):
 
     def configure(self, agent: Agent, patch: Mapping[str, Any]) -> None:
         """Send ``agent.configure`` with the payload keys that changed."""
+        ...
+
+    def dial(self, agent: Agent, to: str, **options: Any) -> Awaitable[Any]:
+        """Send ``call.dial``; what it returns is over when somebody has answered."""
         ...
 
 
@@ -151,6 +155,42 @@ class Agent:
         if self.wire is not None:
             patch = changed_payload(before, self.config, embedded=self.wire.embedded)
             self.wire.configure(self, patch)
+
+    def dial(
+        self,
+        to: str,
+        *,
+        from_: str | None = None,
+        greeting: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
+        detect_turn_end: bool = False,
+    ) -> Awaitable[Any]:
+        """Call a number. Awaited, it gives the `Call` once somebody has answered.
+
+        Args:
+            to: The number, E.164.
+            from_: The number to call from; the agent's only one, if left out.
+            greeting: What is said first, once they have answered.
+            metadata: Becomes the call's metadata.
+            config: Configuration of this call alone.
+            detect_turn_end: Let them speak first.
+
+        Raises:
+            DialError: If nobody takes the call: busy, no-answer, rejected, failed.
+            UsageError: If the agent is not registered, or ``from_`` is needed.
+        """
+        if self.wire is None:
+            raise UsageError(f"`{self.name}` is not registered, so it cannot call anybody")
+        return self.wire.dial(
+            self,
+            to,
+            from_=from_,
+            greeting=greeting,
+            metadata=metadata,
+            config=config,
+            detect_turn_end=detect_turn_end,
+        )
 
     def adopt(self, newer: Agent) -> None:
         """Take over what ``newer`` is: configuration, tools and handlers, in one step.

@@ -13,13 +13,16 @@ import sys
 import sysconfig
 import threading
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 OURS = Path(__file__).parents[1]
 BEFORE = frozenset(sys.modules)
 """Modules that were there before any user's file; never imported again."""
+
+MAIN = "pinecall_agent_"
+"""What the names of loaded files begin with, in ``sys.modules``."""
 
 _lock = threading.RLock()
 _counter = itertools.count(1)
@@ -90,8 +93,8 @@ class FreshModules:
         Other folders' modules are forgotten too: one of the same name must not stand in.
         """
         with _lock:
-            for known in self._by_folder.values():
-                known.forget()
+            for name, _ in _loaded(self._by_folder):
+                sys.modules.pop(name, None)
         finder = FolderFinder(self.folder, threading.get_ident())
         with _lock:
             sys.meta_path.insert(_before_paths(), finder)
@@ -100,12 +103,7 @@ class FreshModules:
         finally:
             with _lock:
                 sys.meta_path.remove(finder)
-            self.files = frozenset(path for _, path in self._loaded())
-
-    def forget(self) -> None:
-        """Drop the folder's modules, so that the next import runs them again."""
-        for name, _ in self._loaded():
-            sys.modules.pop(name, None)
+            self.files = frozenset(path for _, path in _loaded((self.folder,)))
 
     def abandon(self) -> None:
         """Give up the modules that a hanging import stands in.
@@ -114,7 +112,7 @@ class FreshModules:
         for them. Python has no public way to take a lock out.
         """
         locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
-        for name, _ in self._loaded():
+        for name, _ in _loaded((self.folder,)):
             if getattr(sys.modules[name].__spec__, "_initializing", False):
                 locks.pop(name, None)
 
@@ -125,25 +123,25 @@ class FreshModules:
         """
         if path in self._main:
             sys.modules.pop(self._main[path], None)
-        name = f"pinecall_agent_{next(_counter)}_{path.stem}"
+        name = f"{MAIN}{next(_counter)}_{path.stem}"
         module = types.ModuleType(name)
         module.__file__ = str(path)
         sys.modules[name] = module
         self._main[path] = name
         return module
 
-    def _loaded(self) -> list[tuple[str, Path]]:
-        """Return the folder's modules that are loaded now, the files of loads left out."""
-        mains = set(self._main.values())
-        found = []
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if name in BEFORE or name in mains or not isinstance(file, str):
-                continue
-            path = Path(file)
-            if path.is_relative_to(self.folder) and is_theirs(path):
-                found.append((name, path))
-        return found
+
+def _loaded(folders: Collection[Path]) -> list[tuple[str, Path]]:
+    """Return the modules of these folders that are loaded now, the files of loads left out."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name in BEFORE or name.startswith(MAIN) or not isinstance(file, str):
+            continue
+        path = Path(file)
+        if any(parent in folders for parent in path.parents) and is_theirs(path):
+            found.append((name, path))
+    return found
 
 
 INSTALLED = frozenset(

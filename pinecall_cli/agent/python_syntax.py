@@ -179,7 +179,7 @@ def literal(node: ast.AST, file: str) -> Node | None:
             for key, value in zip(node.keys, node.values, strict=True):
                 name = None if key is None else literal(key, file)
                 known = literal(value, file)
-                if not isinstance(name, Scalar) or known is None:
+                if not isinstance(name, Scalar) or name.form != "quoted" or known is None:
                     return None
                 pairs.append((name, known))
             return Mapping(tuple(pairs), where)

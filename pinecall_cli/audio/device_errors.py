@@ -13,7 +13,7 @@ from pinecall_cli.errors import AudioDeviceError
 
 Side = Literal["input", "output"]
 
-WITHOUT_DEVICES = "`--input FILE.wav` and `pinecall chat` need no audio device"
+WITHOUT_DEVICES = "`--say TEXT`, `--input FILE.wav` and `t` in `pinecall dev` need no audio device"
 LIST = "`pinecall call --list-devices` shows what there is"
 
 DEVICE_UNAVAILABLE, BAD_COMBINATION, INVALID_DEVICE = -9985, -9993, -9996

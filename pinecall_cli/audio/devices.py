@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from pinecall_cli.audio.choice import Choice as Choice
 from pinecall_cli.audio.choice import Device as Device
@@ -26,6 +26,7 @@ from pinecall_cli.audio.device_errors import (
 )
 from pinecall_cli.audio.off_loop import off_loop
 from pinecall_cli.audio.pcm import FRAME_MS, SAMPLE_BYTES, sample_count
+from pinecall_cli.audio.played import Converts, Played
 from pinecall_cli.audio.quiet import Quiet
 from pinecall_cli.audio.ring import Ring
 from pinecall_cli.audio.stall import Stall
@@ -34,11 +35,14 @@ DEVICE_RATE = 48_000
 """What devices are opened at if we can resample: the rate at which PulseAudio never under-ran."""
 MICROPHONE_BUFFER_MS = 1000
 """What the microphone keeps for a loop that is held up; older sound is dropped."""
+RUNNING_EVERY_S = 0.02
+"""How often an opened device is asked whether it runs: about once a block."""
 SPEAKER_BUFFER_MS = 60
 """The most that waits to be played: the protocol's limit (sessions.md §7.2)."""
 CUSHION_MS = 40
 """What has to wait before playing starts, so that one late frame is not heard."""
-PLAYED_BUFFER_MS = 200
+PLAYED_BUFFER_MS = MICROPHONE_BUFFER_MS + 200
+"""What was played is kept as long as what was heard meanwhile: both wait for the same loop."""
 CLOSE_S = 1.0
 """How long closing is waited for; a device that hangs is left to its thread."""
 
@@ -92,13 +96,7 @@ def parse_device(text: str, devices: Sequence[Device] | None = None) -> Choice:
     return choose(text, list_devices() if devices is None else devices)
 
 
-class _Converts(Protocol):
-    """What `audio.resample.Resampler` is to us."""
-
-    def process(self, pcm: bytes) -> bytes: ...
-
-
-def _converter(rate_in: int, rate_out: int) -> _Converts | None:
+def _converter(rate_in: int, rate_out: int) -> Converts | None:
     """Return a resampler, or None when both rates are the same or numpy is not installed."""
     if rate_in == rate_out:
         return None
@@ -135,6 +133,7 @@ class _Line:
         self._loop = asyncio.get_running_loop()
         try:
             await off_loop(self._open)
+            await self._running()
         except BaseException:
             await self._close()
             raise
@@ -221,6 +220,16 @@ class _Line:
             return stream
         raise AssertionError("there is always a plan")
 
+    async def _running(self) -> None:
+        """Return when the device has called back: a stream may take 2 s to start.
+
+        Sound that is played into one that does not run yet is lost, and a call whose microphone
+        begins late lags behind its own clock.
+        """
+        while not self._calls:
+            self._check()
+            await asyncio.sleep(RUNNING_EVERY_S)
+
     def _finished(self) -> None:
         self._ended = True
 
@@ -273,6 +282,18 @@ class Microphone(_Line):
         """Sound that was lost because nobody read it in time."""
         return 1000 * self._ring.dropped / (SAMPLE_BYTES * self.device_rate)
 
+    @property
+    def waiting_ms(self) -> float:
+        """Sound that has come and was not read yet."""
+        return 1000 * len(self._ring) / (SAMPLE_BYTES * self.device_rate) + 1000 * len(
+            self._pending
+        ) / (SAMPLE_BYTES * self.rate)
+
+    def forget(self) -> None:
+        """Drop what has come and was not read: what was said before the call is not part of it."""
+        self._ring.clear()
+        self._pending.clear()
+
     async def read(self) -> bytes:
         """Return the next 20 ms of sound.
 
@@ -317,11 +338,10 @@ class Speaker(_Line):
         rate = self.device_rate
         self._block = SAMPLE_BYTES * sample_count(FRAME_MS, rate)
         self._ring = Ring(SAMPLE_BYTES * sample_count(SPEAKER_BUFFER_MS, rate))
-        self._played = Ring(SAMPLE_BYTES * sample_count(PLAYED_BUFFER_MS, rate))
         self._converter = _converter(self.rate, rate)
-        self._back = _converter(rate, self.rate)
-        self._far = bytearray()
-        self._far_runs = False
+        self._played = Played(
+            rate, self.rate, keep_ms=PLAYED_BUFFER_MS, converter=_converter(rate, self.rate)
+        )
         self._playing = self._waited = False
         self.underruns = 0
         """How often the sound broke off because the next frame came late."""
@@ -364,26 +384,9 @@ class Speaker(_Line):
         """Sound that was pushed out because it came faster than it could be played."""
         return 1000 * self._ring.dropped / (SAMPLE_BYTES * self.device_rate)
 
-    def played(self) -> bytes:
+    def played(self, behind_ms: float = 0.0) -> bytes:
         """Return the next 20 ms of what was really played, silence included, for echo cancelling.
 
-        To be called once for each frame of the microphone. It runs 40 ms behind the loudspeaker,
-        less than the way through the air and both devices (60 to 90 ms measured), so that a late
-        callback leaves no hole; a backlog, from two clocks that drift apart, is skipped.
+        To be called once for each frame of the microphone, with its `Microphone.waiting_ms`.
         """
-        cushion = self._block * CUSHION_MS // FRAME_MS
-        waiting = len(self._played)
-        if waiting > cushion + (3 * self._block if self._far_runs else 0):
-            self._played.skip(waiting - cushion)
-        self._far_runs = self._far_runs or waiting >= cushion
-        sound = self._played.read(self._block) if self._far_runs else b""
-        if len(sound) < self._block:
-            self._far_runs = False
-            sound = sound.ljust(self._block, b"\0")
-        self._far += self._back.process(sound) if self._back else sound
-        size = SAMPLE_BYTES * sample_count(FRAME_MS, self.rate)
-        if len(self._far) < size:  # a resampler's first block is a millisecond short
-            self._far[:0] = bytes(size - len(self._far))
-        frame = bytes(self._far[:size])
-        del self._far[:size]
-        return frame
+        return self._played.read(behind_ms)

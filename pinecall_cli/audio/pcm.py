@@ -11,6 +11,8 @@ from operator import mul
 SAMPLE_BYTES = 2
 FRAME_MS = 20
 FULL_SCALE = 32768.0
+AUDIBLE_DBFS = -50.0
+"""What is quieter counts as silence (protocol: events.md §7.8)."""
 
 
 class AudioFormatError(ValueError):
@@ -53,6 +55,21 @@ def level_dbfs(pcm: bytes) -> float:
     if not energy:
         return -math.inf
     return 10 * math.log10(energy / len(values) / FULL_SCALE**2)
+
+
+def first_above(pcm: bytes, dbfs: float) -> int | None:
+    """Return the number of the first sample whose amplitude is above ``dbfs``, if one is."""
+    bound = FULL_SCALE * 10 ** (dbfs / 20)
+    return next((n for n, value in enumerate(samples(pcm)) if abs(value) > bound), None)
+
+
+def last_above(pcm: bytes, dbfs: float) -> int | None:
+    """Return how many samples there are up to the last one above ``dbfs``, if one is."""
+    values = samples(pcm)
+    values.reverse()
+    bound = FULL_SCALE * 10 ** (dbfs / 20)
+    back = next((n for n, value in enumerate(values) if abs(value) > bound), None)
+    return None if back is None else len(values) - back
 
 
 def sample_count(ms: float, rate: int) -> int:

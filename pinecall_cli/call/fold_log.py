@@ -66,6 +66,8 @@ def frames_of(entry: LogEntry, call: CallState) -> Iterator[Fields]:
             yield {"event": name} | _renamed(
                 data, id="message_id", at_word="words_spoken", reason="reason"
             )
+        case "bot.corrected":
+            yield {"event": "message.confirmed"} | _renamed(data, id="message_id", text="text")
         case "turn.end":
             yield {"event": name, "turn_id": data.get("turn")}
             if isinstance(data.get("latency"), dict):

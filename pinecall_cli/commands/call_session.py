@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json as jsonlib
 import logging
-import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from pinecall_cli.caller.steps import (
 from pinecall_cli.caller.yaml_file import load_caller, parse_caller
 from pinecall_cli.commands.hosting import Place, own_server
 from pinecall_cli.commands.options import names_a_file
+from pinecall_cli.commands.signals import ended_by_signals
 from pinecall_cli.commands.talk import Ends, Kept, devices, virtual
 from pinecall_cli.engines import engine
 from pinecall_cli.engines.choose import INSTALL
@@ -48,7 +47,7 @@ from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.phone import is_number
 from pinecall_cli.sdk import discover
 from pinecall_cli.sdk.client import Pinecall
-from pinecall_cli.sdk.mic import MicCall
+from pinecall_cli.sdk.mic import MicCall, rate_of
 from pinecall_cli.sdk.rest import Rest
 from pinecall_cli.settings import Settings, Target
 from pinecall_cli.view.keyboard import Keyboard
@@ -174,7 +173,9 @@ class CallSession:
         self._holding: asyncio.Task[Any] | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._editor: LineEditor | None = None
+        self._keyboard: Keyboard | None = None
         self._muted = False
+        self._badges: tuple[str, ...] = ()
 
     async def run(self) -> int:
         """Make the call and hold it; return the exit code."""
@@ -188,30 +189,34 @@ class CallSession:
                 virtual_caller = await player
             finally:
                 player.cancel()
-            self.view = open_view(
-                json=self.options.json,
-                plain=self.options.plain,
-                ui=Ui(keys=CALL_KEYS),
-                on_closed=self._nobody_reads,
-            )
-            stack.callback(self.view.close)
-            if isinstance(self.view, LiveView):
-                stack.enter_context(self.view)
-            call = await stack.enter_async_context(
-                await MicCall.dial(
-                    token.server,
-                    token.token,
-                    from_=self.options.from_ or (self.caller.from_number if self.caller else None),
-                    to=self.options.to or (self.caller.to_number if self.caller else None),
+            from_ = self.options.from_ or (self.caller.from_number if self.caller else None)
+            to = self.options.to or (self.caller.to_number if self.caller else None)
+            ends = None
+            if virtual_caller is None:
+                ends = await devices(
+                    stack,
+                    rate_of(to),
+                    choice,
+                    cancel_echo=self.options.cancel_echo,
+                    level=self._level,
                 )
+                self._badges = ends.badges
+            self._open_view(stack)
+            call = self.call = await stack.enter_async_context(
+                await MicCall.dial(token.server, token.token, from_=from_, to=to)
             )
-            self.call = call
-            ends = await self._ends(stack, call, choice, virtual_caller)
+            if ends is None:
+                assert virtual_caller is not None
+                ends = virtual(call, virtual_caller)
+            if self.options.output is not None:
+                kept = Kept(self.options.output, call.rate)
+                stack.callback(kept.writer.close)
+                ends.play = kept.also(ends.play)
             if isinstance(self.view, LiveView):
-                keyboard = Keyboard(
+                self._keyboard = Keyboard(
                     self._press, on_suspend=self.view.pause, on_resume=self.view.resume
                 )
-                stack.enter_context(keyboard)
+                stack.enter_context(self._keyboard)
             return await self._hold(ends, virtual_caller)
 
     # -- beginning -------------------------------------------------------------------------
@@ -257,8 +262,7 @@ class CallSession:
         """Return the virtual caller with all its sounds made; None for a person."""
         if self.caller is None:
             return None
-        to = self.options.to or self.caller.to_number
-        rate = 8000 if to else 16_000
+        rate = rate_of(self.options.to or self.caller.to_number)
         voice: Synthesiser | None = None
         if texts(self.caller.steps):
             worker = Worker("caller's voice")
@@ -279,23 +283,18 @@ class CallSession:
             line=self.caller.line,
         )
 
-    async def _ends(
-        self, stack: AsyncExitStack, call: MicCall, choice: Choice, player: Player | None
-    ) -> Ends:
-        if player is not None:
-            ends = virtual(call, player)
-        else:
-            ends = await devices(
-                stack, call, choice, cancel_echo=self.options.cancel_echo, level=self._level
-            )
-            self._update(badges=ends.badges)
-            if ends.badges and not isinstance(self.view, LiveView):
-                self._say("; ".join(ends.badges))
-        if self.options.output is not None:
-            kept = Kept(self.options.output, call.rate)
-            stack.callback(kept.writer.close)
-            ends.play = kept.also(ends.play)
-        return ends
+    def _open_view(self, stack: AsyncExitStack) -> None:
+        self.view = open_view(
+            json=self.options.json,
+            plain=self.options.plain,
+            ui=Ui(keys=CALL_KEYS, badges=self._badges),
+            on_closed=self._nobody_reads,
+        )
+        stack.callback(self.view.close)
+        if isinstance(self.view, LiveView):
+            stack.enter_context(self.view)
+        elif self._badges:
+            self._say("; ".join(self._badges))
 
     # -- the call --------------------------------------------------------------------------
 
@@ -308,7 +307,7 @@ class CallSession:
             self._happened(received)
 
         failure: PinecallError | None = None
-        async with interrupted_by_signals(self._interrupt):
+        with ended_by_signals(self._interrupt, tidy=self._tidy):
             self._holding = asyncio.get_running_loop().create_task(
                 call.hold(ends.frames, play=ends.play, hear=hear, answer_within_s=LOADING_WITHIN_S),
                 name="hold",
@@ -346,11 +345,14 @@ class CallSession:
         self.view.show(self.state, what, at=now)
 
     def _interrupt(self, number: signal.Signals) -> None:
-        if self._signal is not None or self._quit:
-            self.view.close()  # the terminal first: what follows is the end of the process
-            os._exit(128 + number)
         self._signal = number
         self._leave()
+
+    def _tidy(self) -> None:
+        """Put the terminal back, whatever else is left as it is."""
+        if self._keyboard is not None:
+            self._keyboard.close()
+        self.view.close()
 
     def _nobody_reads(self) -> None:
         self._quit = True
@@ -387,7 +389,7 @@ class CallSession:
             case "m":
                 self._muted = not self._muted
                 self._spawn(self.call.mute(self._muted))
-                self._update(badges=("muted",) if self._muted else ())
+                self._update(badges=(*self._badges, *(("muted",) if self._muted else ())))
             case "t":
                 self._editor = LineEditor()
                 self._update(prompt="")
@@ -416,17 +418,3 @@ class CallSession:
     def _say(self, text: str) -> None:
         if not self.options.quiet:
             print(text, file=sys.stderr)  # noqa: T201 - talk, beside the view on stdout
-
-
-@asynccontextmanager
-async def interrupted_by_signals(asked: Any) -> AsyncIterator[None]:
-    """Hand SIGINT and SIGTERM to ``asked`` instead of ending the process."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, asked, number)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -15,7 +15,7 @@ from pinecall_cli.commands.talk import devices
 from pinecall_cli.errors import PinecallError, UsageError
 from pinecall_cli.protocol import commands
 from pinecall_cli.protocol.ids import chat_id
-from pinecall_cli.sdk.mic import MicCall
+from pinecall_cli.sdk.mic import MicCall, rate_of
 from pinecall_cli.sdk.rest import Rest
 from pinecall_cli.view.keyboard import Keyboard
 from pinecall_cli.view.keys import LineEditor
@@ -37,9 +37,12 @@ class DevKeys:
         self._view = view if isinstance(view, LiveView) else None
         self._keyboard: Keyboard | None = None
         self._editor: LineEditor | None = None
+        self._early: list[str] = []
         self._call: MicCall | None = None
         self._calling: asyncio.Task[None] | None = None
         self._muted = False
+        self._lasting: tuple[str, ...] = ()
+        """Badges of this terminal's call that stay as long as it does."""
         self._chats: dict[str, str] = {}
         self._level_at = 0.0
 
@@ -57,8 +60,18 @@ class DevKeys:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading keys, and put the terminal back."""
         if self._keyboard is not None:
             self._keyboard.close()
+
+    def begin(self) -> None:
+        """Obey the keys that were pressed before there was an agent, and from now on all."""
+        early, self._early = self._early, []
+        for key in early:
+            self.press(key)
 
     def press(self, key: str) -> None:
         """Do what ``key`` stands for."""
@@ -68,6 +81,8 @@ class DevKeys:
         match key:
             case "q" | "ctrl-c" | "ctrl-d":
                 self._session.stop("quit")
+            case _ if not self._session.registered:
+                self._early.append(key)
             case "c":
                 self._begin_call()
             case "h":
@@ -131,8 +146,8 @@ class DevKeys:
             self._session.spawn(self._call.mute(self._muted), "mute")
             self._badges()
 
-    def _badges(self, *more: str) -> None:
-        self._show(badges=(*more, *(("muted",) if self._muted else ())))
+    def _badges(self) -> None:
+        self._show(badges=(*self._lasting, *(("muted",) if self._muted else ())))
 
     async def _hold_call(self) -> None:
         """Call the agent with microphone and loudspeaker until one of both hangs up."""
@@ -140,10 +155,13 @@ class DevKeys:
         async with AsyncExitStack() as stack:
             async with Rest(place.url, place.key) as rest:
                 token = await rest.token("webrtc", self._agent())
+            ends = await devices(
+                stack, rate_of(None), Choice(), cancel_echo=True, level=self._level
+            )
             call = await stack.enter_async_context(await MicCall.dial(token.server, token.token))
-            ends = await devices(stack, call, Choice(), cancel_echo=True, level=self._level)
             self._call, self._muted = call, False
-            self._badges(*ends.badges)
+            self._lasting = ends.badges
+            self._badges()
             try:
                 await call.hold(ends.frames, play=ends.play, hear=ends.heard, answer_within_s=30)
             except asyncio.CancelledError:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
-import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from pinecall_cli.call.records import (
 from pinecall_cli.call.session import SessionState, advance
 from pinecall_cli.commands.dev_keys import DevKeys
 from pinecall_cli.commands.hosting import Place, joined_server, own_server
+from pinecall_cli.commands.signals import ended_by_signals
 from pinecall_cli.errors import InfrastructureError, PinecallError, UsageError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Received
@@ -109,6 +109,7 @@ class DevSession:
         self.state = SessionState()
         self.place: Place
         self.view: View
+        self.keys: DevKeys
         self.client: Pinecall
         self.reloader: Reloader
         self._stop = asyncio.Event()
@@ -118,7 +119,11 @@ class DevSession:
 
     async def run(self) -> int:
         """Run until told to stop; return the exit code."""
-        async with stopped_by_signals(self), AsyncExitStack() as stack:
+        with ended_by_signals(self._told, tidy=self._tidy):
+            return await self._run()
+
+    async def _run(self) -> int:
+        async with AsyncExitStack() as stack:
             self.view = open_view(
                 json=self.options.json,
                 plain=self.options.plain,
@@ -126,6 +131,9 @@ class DevSession:
                 on_closed=lambda: self.stop("closed"),
             )
             stack.callback(self.view.close)
+            if isinstance(self.view, LiveView):
+                stack.enter_context(self.view)
+            self.keys = stack.enter_context(DevKeys(self))
             self.place = await self._server(stack)
             self.client = Pinecall(self.place.key, self.place.url)
             stack.push_async_callback(self.client.disconnect)
@@ -135,11 +143,9 @@ class DevSession:
             self.reloader.begin(self.loaded)
             if self.options.callers:
                 self.client.route_callers(self.options.callers)
-            if isinstance(self.view, LiveView):
-                stack.enter_context(self.view)
             await self._register()
             if not self._stop.is_set():
-                stack.enter_context(self._begin())
+                self._begin()
             await self._stop.wait()
             await self._end()
         return self._ended[1]
@@ -149,6 +155,11 @@ class DevSession:
         if not self._stop.is_set():
             self._ended = (reason, code)
             self._stop.set()
+
+    @property
+    def registered(self) -> bool:
+        """Whether the agents have been registered: from then on they can be called."""
+        return self._registered
 
     @property
     def stopping(self) -> bool:
@@ -178,6 +189,15 @@ class DevSession:
         if self.target.kind != "hosted" or self.options.prod:
             return name
         return f"dev-{slugify(getpass.getuser())}-{name}"
+
+    def _told(self, number: signal.Signals) -> None:
+        self.stop("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
+
+    def _tidy(self) -> None:
+        """Put the terminal back, whatever else is left as it is."""
+        for part in ("keys", "view"):  # from the first moment on, they may not be there yet
+            if hasattr(self, part):
+                getattr(self, part).close()
 
     # -- beginning and end -----------------------------------------------------------------
 
@@ -230,8 +250,8 @@ class DevSession:
                 task.cancel()
             await asyncio.wait({registering, stopping})
 
-    def _begin(self) -> DevKeys:
-        """Say that everything is there, and begin to watch the files."""
+    def _begin(self) -> None:
+        """Say that everything is there, begin to watch the files, and obey the keys."""
         self._registered = True
         self.happened(
             DevReady(
@@ -253,10 +273,9 @@ class DevSession:
                 self.happened(EngineNotice(at=time.time(), text=text))
         if self.options.reload:
             self.spawn(self._watch(), "watch")
-        keys = DevKeys(self)
+        self.keys.begin()
         if self.options.call:
-            keys.press("c")
-        return keys
+            self.keys.press("c")
 
     async def _end(self) -> None:
         """Hang up, stop all work, and say why."""
@@ -311,24 +330,3 @@ def engines_say(ready: Any) -> str:
         return "speech engines ready"
     fix = getattr(problem, "fix", None)
     return f"text only: {problem}" + (f" (fix: {fix})" if fix else "")
-
-
-@asynccontextmanager
-async def stopped_by_signals(session: DevSession) -> AsyncIterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the session gracefully, and the second at once."""
-    loop = asyncio.get_running_loop()
-
-    def asked(number: signal.Signals) -> None:
-        if session.stopping:
-            session.view.close()  # the terminal first: what follows is the end of the process
-            os._exit(128 + number)
-        session.stop("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, asked, number)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -33,24 +33,28 @@ class Ends:
 
 async def devices(
     stack: AsyncExitStack,
-    call: MicCall,
+    rate: int,
     choice: Choice,
     *,
     cancel_echo: bool,
     level: Callable[[float], None] = lambda dbfs: None,
 ) -> Ends:
-    """Open microphone and loudspeaker for ``call``; ``level`` takes the microphone's, in dBFS.
+    """Open microphone and loudspeaker for a call; ``level`` takes the microphone's, in dBFS.
+
+    To be done before the call is asked for: a device takes up to 2 s to start, and what the agent
+    says meanwhile would be lost. Once this returns both run.
 
     Raises:
         AudioDeviceError: If there is no PortAudio, no device, or no permission.
     """
-    speaker = await stack.enter_async_context(Speaker(choice.output, rate=call.rate))
-    microphone = await stack.enter_async_context(Microphone(choice.input, rate=call.rate))
-    echo: Echo = open_echo(cancel_echo, call.rate)
+    speaker = await stack.enter_async_context(Speaker(choice.output, rate=rate))
+    microphone = await stack.enter_async_context(Microphone(choice.input, rate=rate))
+    echo: Echo = open_echo(cancel_echo, rate)
 
     async def frames() -> AsyncIterator[bytes]:
+        microphone.forget()
         async for near in microphone:
-            frame = echo.process(near, speaker.played())
+            frame = echo.process(near, speaker.played(microphone.waiting_ms))
             level(level_dbfs(frame))
             yield frame
 

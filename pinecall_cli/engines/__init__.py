@@ -7,8 +7,14 @@ loads those of a voice call. What may not live here: turn-taking, calls, the wir
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
+
+# Since 1.29 onnxruntime reports to its maker, over the network, unless this is set before it is
+# loaded; its own switch (`disable_telemetry_events`) comes too late for the first report. What
+# users set themselves stands.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ENGINES = {
     "silero": "pinecall_cli.engines.silero:Silero",

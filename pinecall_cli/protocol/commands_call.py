@@ -12,6 +12,7 @@ from pinecall_cli.protocol.frames import (
     Frame,
     JsonObject,
     MaybeBool,
+    MaybeNumber,
     MaybeObject,
     MaybeStr,
 )
@@ -68,6 +69,10 @@ class CallDial(Command, tag="call.dial"):
     """Configuration of this call alone, spelled as its user spelled it."""
     detect_turn_end: MaybeBool = UNSET
     """Greet only after they have spoken first."""
+    ring_timeout: MaybeNumber = UNSET
+    """Ours: seconds to let it ring; the server's own time limit, if left out."""
+    follow: MaybeBool = UNSET
+    """Ours: for somebody who dials for another's agent, every event of the call."""
 
 
 class Media(Frame):

@@ -20,6 +20,7 @@ from pinecall_cli.protocol.events_bot import (
     ReplyRejected,
 )
 from pinecall_cli.protocol.events_call import (
+    AnswerReady,
     CallDialing,
     CallDtmfReceived,
     CallDtmfSent,
@@ -122,6 +123,7 @@ __all__ = [
     "AgentDisplaced",
     "AgentRemoved",
     "AgentResumed",
+    "AnswerReady",
     "AudioMetrics",
     "Authenticated",
     "BargeIn",

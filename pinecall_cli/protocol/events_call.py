@@ -94,6 +94,13 @@ class CallRinging(Event, tag="call.ringing"):
     direction: str = "inbound"
 
 
+class AnswerReady(Event, tag="answer.ready"):
+    """Ours: calls to this number ring here from now on (the microphone socket)."""
+
+    number: str
+    """E.164."""
+
+
 class CallRejected(Event, tag="call.rejected"):
     """A ringing call was turned away."""
 

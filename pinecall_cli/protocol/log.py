@@ -66,7 +66,21 @@ class LogEntry(Frame):
     data: JsonObject = msgspec.field(default_factory=dict)
 
 
+class EntryPage(Frame):
+    """Some of a call's entries, in order."""
+
+    entries: list[msgspec.Raw] = msgspec.field(default_factory=list)
+    last_seq: int = 0
+    has_more: bool = False
+
+    def read(self) -> list[LogEntry]:
+        """Return the entries; what is none is left out, as a reader of the socket would."""
+        read = (decode_entry(bytes(raw)) for raw in self.entries)
+        return [entry for entry in read if isinstance(entry, LogEntry)]
+
+
 ENTRIES: msgspec.json.Decoder[Any] = msgspec.json.Decoder(LogEntry)
+PAGES: msgspec.json.Decoder[EntryPage] = msgspec.json.Decoder(EntryPage)
 
 
 def decode_entry(raw: bytes | str) -> LogEntry | Unknown:
@@ -79,3 +93,20 @@ def decode_entry(raw: bytes | str) -> LogEntry | Unknown:
         name = fields.get("type")
         return Unknown(name if isinstance(name, str) else "", fields, problem_of(fault))
     return entry
+
+
+def decode_page(raw: bytes) -> EntryPage | None:
+    """Return a page of a call's entries, or None if it is none. Never raises."""
+    try:
+        return PAGES.decode(raw)
+    except REMOTE_FAULTS:
+        return None
+
+
+def of_call(entry: LogEntry) -> LogEntry:
+    """Return an entry as its call's own log has it: an agent's log names the call in ``data``."""
+    call = entry.data.get("call")
+    if entry.call is not None or not isinstance(call, str):
+        return entry
+    data = {key: value for key, value in entry.data.items() if key != "call"}
+    return msgspec.structs.replace(entry, call=call, data=data)

@@ -51,6 +51,8 @@ class MicAnswer(MicFrame, tag="answer"):
     """Hz."""
     channels: int = 1
     encoding: str = PCM
+    fallback: bool = False
+    """Ring for what no agent, test number or numbers file answers, and for nothing else."""
 
 
 class Action(Frame, tag_field="action"):

@@ -38,9 +38,28 @@ def mic_url(url: str, token: str) -> str:
     return f"{ws_base(url)}/mic/ws?{urlencode({'token': token})}"
 
 
+def answer_url(url: str) -> str:
+    """Return the address of the microphone socket for a terminal that waits for calls."""
+    return ws_base(url) + "/mic/ws"
+
+
 def chat_url(url: str, token: str) -> str:
     """Return the address of the chat socket."""
     return f"{ws_base(url)}/chat/ws?{urlencode({'token': token})}"
+
+
+def attach_url(
+    url: str,
+    *,
+    call: str | None = None,
+    agent: str | None = None,
+    after: int = 0,
+    token: str | None = None,
+) -> str:
+    """Return the address of a call's log, or of an agent's, from the entry after ``after`` on."""
+    asked = {"token": token, "call": call, "agent": agent, "after": after}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return f"{ws_base(url)}/v1/attach?{urlencode(given)}"
 
 
 def absolute(url: str, path: str) -> str:

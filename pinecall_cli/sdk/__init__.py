@@ -10,5 +10,6 @@ from __future__ import annotations
 from pinecall_cli.agent.define import Agent, tool
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.client import Pinecall
+from pinecall_cli.sdk.dials import DialError
 
-__all__ = ["Agent", "Call", "Pinecall", "tool"]
+__all__ = ["Agent", "Call", "DialError", "Pinecall", "tool"]

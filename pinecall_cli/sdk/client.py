@@ -57,19 +57,20 @@ class Pinecall(Requests):
     a handle on the CLI's own: it never connects, and its handlers hear what the CLI hears.
 
     Args:
-        api_key: The key; ``PINECALL_API_KEY`` of the environment, if left out.
+        api_key: The key; ``PINECALL_API_KEY`` of the environment, if left out. A function is
+            asked for it at every connection: the key of a local server changes with each run.
         api_url: The server, in any of ws, wss, http and https.
         auto_reconnect: Whether to connect again when the connection is lost or refused.
     """
 
     def __init__(
         self,
-        api_key: str | Secret | None = None,
+        api_key: str | Secret | Callable[[], Secret] | None = None,
         api_url: str = DEFAULT_URL,
         auto_reconnect: bool = True,
     ) -> None:
         key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE, "")
-        self._key = key if isinstance(key, Secret) else Secret(key)
+        self._key = Secret(key) if isinstance(key, str) else key
         self.api_url = api_url
         self._auto_reconnect = auto_reconnect
         self._handlers = Handlers()
@@ -102,7 +103,7 @@ class Pinecall(Requests):
     @property
     def embedded(self) -> bool:
         """Whether the server is the embedded one, as it said when it accepted the key."""
-        return (self._host or self)._office.embedded
+        return self._office.embedded
 
     @property
     def ready(self) -> Ready:
@@ -236,7 +237,7 @@ class Pinecall(Requests):
 
     def adopt(self, handle: Pinecall) -> Callable[[], None]:
         """Let a handle of an imported file hear what this client hears; returns how to stop."""
-        handle._host = self
+        handle._host, handle._office = self, self._office
         self._office.audiences.append(handle._handlers)
 
         def release() -> None:
@@ -262,7 +263,7 @@ class Pinecall(Requests):
 
     def get_agent(self, name: str) -> Agent | None:
         """Return the agent of that name, if this client has it."""
-        agents = (self._host or self)._office.agents
+        agents = self._office.agents
         return agents.get(name) or agents.get(slugify(name))
 
     def add(self, agent: Agent, config: AgentConfig | None = None) -> None:
@@ -282,9 +283,11 @@ class Pinecall(Requests):
             if self._office.agents[name] is agent:
                 return
             raise UsageError(f"two agents are named `{name}`", fix="name one of them differently")
-        registration = Registration(config, agent.tools, send=self._send, dropped=self._dropped)
+        registration = Registration(
+            config, agent.tools, send=self._office.send, dropped=self._dropped
+        )
         self._office.agents[name] = agent
-        if not self._is_handle:
+        if self._host is not None or not self._is_handle:
             agent.wire = AgentWire(self, name)
 
         def register() -> None:
@@ -293,16 +296,6 @@ class Pinecall(Requests):
                 registration.create(embedded=self.embedded)
 
         self._office.on_loop(register)
-
-    def swap(self, name: str, agent: Agent, config: AgentConfig) -> None:
-        """Put a newer version of an agent in its place; nothing is sent.
-
-        Its tools and its handlers serve what happens from now on; what runs already finishes on
-        the old ones.
-        """
-        self.replace(name, config, agent.tools)
-        self._office.agents[name] = agent
-        agent.wire = AgentWire(self, name)
 
     async def registered(self, *names: str) -> None:
         """Return when these agents are registered; all of them, if none is named.
@@ -316,8 +309,8 @@ class Pinecall(Requests):
 
     def calls(self, agent: str | None = None) -> tuple[Call, ...]:
         """Return the live calls and chats, oldest first: of one agent, or of all."""
-        office = (self._host or self)._office
-        return tuple(office.calls.values()) if agent is None else office.calls_of(agent)
+        calls = self._office.calls
+        return tuple(calls.values()) if agent is None else self._office.calls_of(agent)
 
     def route_callers(self, numbers: Iterable[str]) -> None:
         """Let calls and messages from these numbers come to this client's agents.
@@ -326,7 +319,7 @@ class Pinecall(Requests):
         """
         self._office.dev_callers[:] = numbers
         if self.connected:
-            self._send(encode(commands.DevConfig(callers=list(self._office.dev_callers))))
+            self._office.send(encode(commands.DevConfig(callers=list(self._office.dev_callers))))
 
     async def remove_agent(self, name: str) -> None:
         """Take an agent out: no new calls reach it, those it has go on to their end.
@@ -334,14 +327,16 @@ class Pinecall(Requests):
         A server that is not the embedded one learns of it by a new connection, which is made
         when no agent of this client has a call.
         """
+        if self._host is not None:
+            return await self._host.remove_agent(name)
         registration = self._registration(name)
         registration.leaving = True
         if self.connected and self.embedded and registration.state == "registered":
             frame = encode(commands.AgentRemove(agent_id=name))
             await self._ask(name, frame, ("agent.removed", name))
-        else:
-            self._reopen_wanted = registration.state == "registered" and not self.embedded
-        self._on_idle()
+        elif registration.state == "registered":
+            self._reopen_wanted = True
+        return self._on_idle()
 
     def send(self, frame: Command) -> None:
         """Send a frame of no agent's, such as ``llm.chat``, at once.
@@ -349,7 +344,7 @@ class Pinecall(Requests):
         Raises:
             ServerUnreachableError: If there is no connection.
         """
-        if not self._send(encode(frame)):
+        if not self._office.send(encode(frame)):
             raise ServerUnreachableError("not connected")
 
     # --- inside ---

@@ -38,6 +38,9 @@ MAX_OUTGOING = 10_000
 """Frames that may wait for a slow network before the oldest are dropped."""
 INVALID_KEY_CLOSE = 4401
 REOPENING = "client_reopen"
+STALE_KEYS = 4
+"""How often in a row a key that was good may be refused where keys can change: a server that
+has come back listens a moment before its new key can be read. 31 s in all."""
 
 
 class Ears(Protocol):
@@ -78,7 +81,7 @@ class Link:
     def __init__(
         self,
         url: str,
-        key: Secret,
+        key: Secret | Callable[[], Secret],
         ears: Ears,
         *,
         auto_reconnect: bool = True,
@@ -148,15 +151,19 @@ class Link:
     async def _live(self) -> None:
         """Connect, stay, come back: until stopped, displaced or refused."""
         attempt, delays = 0, backoff(self._chance)
+        refusals_left = 0
         while True:
             try:
                 reason = await self._converse()
             except PinecallError as problem:
                 self._ears.attempted(problem)
-                if isinstance(problem, NotAuthorisedError) or not self._auto_reconnect:
+                refused = isinstance(problem, NotAuthorisedError)
+                if (refused and not refusals_left) or not self._auto_reconnect:
                     self._ears.gave_up(problem)
                     return
+                refusals_left -= refused
             else:
+                refusals_left = STALE_KEYS if callable(self._key) else 0
                 final = "isplaced" in reason or not self._auto_reconnect
                 self._ears.down(reason, final=final)
                 if final:
@@ -196,7 +203,8 @@ class Link:
             InfrastructureError: If the server says nothing, something else, or closes.
         """
         me = commands.ClientInfo(name="pinecall-cli", version=__version__, pid=os.getpid())
-        hello = commands.Connect(api_key=self._key.reveal(), client=me)
+        key = self._key() if callable(self._key) else self._key
+        hello = commands.Connect(api_key=key.reveal(), client=me)
         try:
             async with asyncio.timeout(CONNECTED_WITHIN):
                 await socket.send(encode(hello))

@@ -40,10 +40,16 @@ PING_EVERY_S = 1.0
 PHONE_RATE, WIDE_RATE = 8_000, 16_000
 
 
+def rate_of(to: str | None) -> int:
+    """Return the Hz of the frames of a call to this number, or to no number."""
+    return WIDE_RATE if to is None else PHONE_RATE
+
+
 class MicCall:
     """One call over the microphone socket. Use as an async context manager, then `hold`."""
 
-    def __init__(self, socket: Socket, *, phone: bool) -> None:
+    def __init__(self, socket: Socket, *, phone: bool, answering: bool = False) -> None:
+        """``answering``: it was taken, not made; it may turn out to be somebody else's."""
         self.rate = PHONE_RATE if phone else WIDE_RATE
         """Hz of the frames on both sides."""
         self.sent = 0
@@ -51,7 +57,7 @@ class MicCall:
         self.received = 0
         """Frames of the agent received since ``call.started``."""
         self.ended: events.CallEnded | None = None
-        self._socket, self._phone = socket, phone
+        self._socket, self._phone, self._answering = socket, phone, answering
 
     @classmethod
     async def dial(
@@ -196,6 +202,11 @@ class MicCall:
                     started.set()
                 case events.CallEnded():
                     self.ended = received.frame
+                    if self._answering and not started.is_set():
+                        return  # the socket goes on waiting, for another call
+                case events.CallRejected(reason=reason):
+                    hear(received)
+                    raise CallFailedError(f"the call was turned away: {reason}", code=reason)
                 case events.Error() | Unknown(event="error") if not started.is_set():
                     raise refused(received)
             hear(received)

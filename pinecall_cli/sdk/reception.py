@@ -9,6 +9,7 @@ from pinecall_cli.errors import ConflictError, PinecallError, ServerUnreachableE
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event, Received, Unknown
 from pinecall_cli.sdk.callbook import CallBook
+from pinecall_cli.sdk.dials import Dials
 from pinecall_cli.sdk.office import Office
 from pinecall_cli.sdk.registrar import Registrar
 
@@ -20,6 +21,7 @@ class Reception:
 
     def __init__(self, office: Office, registrar: Registrar, callbook: CallBook) -> None:
         self._office, self._registrar, self._callbook = office, registrar, callbook
+        self._dials = Dials(office)
         self._loop = asyncio.get_running_loop()
         self.ready: Waiter = self._waiter()
         """Done while connected; fails when there will be no connection."""
@@ -93,6 +95,8 @@ class Reception:
                 self._registrar.acknowledged(event)
             case Event() as event:
                 self._callbook.happened(event)
+        if isinstance(received.frame, Event):
+            self._dials.heard(received.frame)
 
     def down(self, reason: str, *, final: bool) -> None:
         """End what hung on the connection, and tell that it is gone."""

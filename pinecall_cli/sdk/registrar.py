@@ -22,6 +22,8 @@ class Registrar:
 
     def __init__(self, office: Office) -> None:
         self._office = office
+        self._said: dict[str, str] = {}
+        """The last error about each agent: a refusal comes twice, specific and general."""
 
     def register_all(self) -> None:
         """Send ``agent.create`` for every agent, those excepted that were taken from us."""
@@ -36,6 +38,7 @@ class Registrar:
             return
         callers = self._office.dev_callers
         dev = [encode(commands.DevConfig(callers=callers))] if callers else []
+        self._said.pop(agent_id, None)
         self._office.registrations[agent_id].created(dev)
         self._office.answers.settle(("agent.created", agent_id), None)
         self._office.tell(wire_name(type(event)), event, agent_id=agent_id)
@@ -95,6 +98,8 @@ class Registrar:
             return
         registration = self._office.registrations[agent_id]
         problem = registration.refused(outcome, event)
+        again = outcome is Outcome.REFUSED and self._said.get(agent_id) == event.error
+        self._said[agent_id] = event.error
         match outcome:
             case Outcome.PHONE_IN_USE:
                 number = event.phone if isinstance(event.phone, str) else ""
@@ -109,7 +114,8 @@ class Registrar:
             case Outcome.CONFLICT:
                 self._office.tell_error(problem)
             case _:
-                if not self._refuse_oldest(agent_id, problem):
+                taken = self._office.answers.refuse(("agent.created", agent_id), problem)
+                if not (taken or again or self._refuse_oldest(agent_id, problem)):
                     self._office.tell_error(problem)
 
     def _refuse_oldest(self, about: str | None, problem: PinecallError) -> bool:
@@ -119,7 +125,7 @@ class Registrar:
         return bool(waiting) and self._office.answers.refuse(waiting[0], problem)
 
 
-UNREFUSABLE = frozenset({"spoken", "history"})
+UNREFUSABLE = frozenset({"spoken", "history", "call.dial"})
 """Requests whose refusals come in frames of their own."""
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from pinecall_cli.agent.config import AgentConfig
 from pinecall_cli.agent.define import Agent
-from pinecall_cli.agent.tools import Tool
 from pinecall_cli.errors import NotFoundError
 from pinecall_cli.protocol import commands
 from pinecall_cli.sdk.answers import REQUEST_TIMEOUT, Answer, Key
 from pinecall_cli.sdk.call import Call, ask_history
+from pinecall_cli.sdk.dials import dial
 from pinecall_cli.sdk.office import Office
 from pinecall_cli.sdk.registrar import channel_ref
 from pinecall_cli.sdk.registration import Registration, frame_of
@@ -27,24 +27,16 @@ class Requests:
 
     _office: Office
 
-    def replace(
-        self,
-        name: str,
-        config: AgentConfig,
-        tools: Mapping[str, Tool],
-        *,
-        agent: Agent | None = None,
-    ) -> None:
-        """Swap an agent's configuration and tools, in one step; nothing is sent.
+    def swap(self, name: str, agent: Agent, config: AgentConfig) -> None:
+        """Put a newer version of an agent in its place, in one step; nothing is sent.
 
-        Tool calls in flight finish on the tools they began with. With ``agent`` the handlers
-        are that one's from now on, and its `Agent.update` comes here.
+        Its tools and handlers serve what happens from now on; what runs already finishes on
+        the old ones.
         """
-        self._registration(name).replace(config, tools)
-        if agent is not None and agent is not self._office.agents[name]:
-            self._office.agents[name].wire = None
-            self._office.agents[name] = agent
-            agent.wire = AgentWire(self, name)
+        self._registration(name).replace(config, agent.tools)
+        self._office.agents[name].wire = None
+        self._office.agents[name] = agent
+        agent.wire = AgentWire(self, name)
 
     def create(self, name: str) -> Answer[None]:
         """Send an agent's whole configuration again; also after it was refused or displaced."""
@@ -77,6 +69,15 @@ class Requests:
         frame = commands.HistorySetVars
         name = self._call(call_id).agent_id
         return ask_history(self._office, name, call_id, frame, vars=dict(variables))
+
+    def dial(self, name: str, to: str, **options: Any) -> Answer[Call]:
+        """Have an agent call a number, as `Agent.dial` does.
+
+        Raises:
+            UsageError: If ``from_`` is left out, and the agent has no number or several.
+        """
+        self._registration(name)
+        return dial(self._office, name, to, **options)
 
     def channel_add(self, name: str, channel: Mapping[str, Any]) -> Answer[None]:
         """Add a channel, or replace its configuration; ``channel`` has ``type`` and ``ref``."""
@@ -124,6 +125,10 @@ class AgentWire:
     def embedded(self) -> bool:
         """Whether the server is the embedded one."""
         return self._client._office.embedded
+
+    def dial(self, agent: Agent, to: str, **options: Any) -> Answer[Call]:
+        """Have the agent call a number."""
+        return self._client.dial(self._name, to, **options)
 
     def configure(self, agent: Agent, patch: Mapping[str, Any]) -> None:
         """Take an agent's new configuration, and send what has changed."""

@@ -21,9 +21,11 @@ from pinecall_cli.errors import (
     NotFoundError,
     ServerUnreachableError,
 )
+from pinecall_cli.protocol.log import EntryPage, decode_page
 from pinecall_cli.settings import Secret, http_base, is_loopback
 
 Channel = Literal["webrtc", "chat", "stream"]
+ALL = "*"
 
 
 class ServerSlowError(ServerUnreachableError):
@@ -49,6 +51,15 @@ class Token:
     token: str = field(repr=False)
     server: str
     expires_in: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class CallRows:
+    """Calls as a server lists them, the newest first."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    last_seq: int | None
+    """The highest ``seq`` of its log at that moment; None where it does not say."""
 
 
 class Rest:
@@ -107,6 +118,34 @@ class Rest:
         answer = await self._request("GET", path, about=slug)
         return self._read(answer)
 
+    async def calls(self, agent: str | None = None, *, limit: int) -> CallRows:
+        """Return the newest calls, of one agent or of all, as the server lists them.
+
+        Raises:
+            NotFoundError: If the server does not list those of all agents, or has no such agent.
+        """
+        path = "/v1/calls" if agent is None else f"/v1/agents/{quote(agent, safe='')}/calls"
+        answer = await self._request("GET", path, query={"limit": str(limit)}, about=agent or ALL)
+        body = self._read(answer)
+        listed, last = body.get("calls"), body.get("last_seq")
+        if not isinstance(listed, list):
+            raise self._nonsense("no list of calls")
+        rows = tuple(row for row in listed if isinstance(row, dict))
+        return CallRows(rows, last if isinstance(last, int) else None)
+
+    async def call_events(self, call_id: str, *, after: int = 0) -> EntryPage:
+        """Return a page of a call's log, from the entry after ``after`` on.
+
+        Raises:
+            NotFoundError: If the server knows no such call.
+        """
+        path = f"/v1/calls/{quote(call_id, safe='')}/events"
+        answer = await self._request("GET", path, query={"after": str(after)}, call=call_id)
+        page = decode_page(answer.content)
+        if page is None:
+            raise self._nonsense("no page of entries")
+        return page
+
     async def token(
         self,
         channel: Channel,
@@ -160,8 +199,9 @@ class Rest:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         about: str | None = None,
+        call: str | None = None,
     ) -> httpx.Response:
-        """Return the answer if it is a good one; ``about`` names the agent of a 404."""
+        """Return the answer if it is a good one; ``about`` or ``call`` is who a 404 means."""
         try:
             answer = await self._http.request(method, path, params=query, headers=headers)
         except httpx.TimeoutException:
@@ -173,6 +213,8 @@ class Rest:
                 f"cannot reach {self.url}: {_first_line(problem)}",
                 fix="check the address and your network, or run with `--local`",
             ) from None
+        if answer.status_code == 404 and call is not None:
+            raise NotFoundError(f"no call `{call}` on {self.url}", fix="`pinecall logs` lists them")
         if not answer.is_success:
             self._refused(answer, about)
         return answer
@@ -217,9 +259,18 @@ def connected_agent(item: Mapping[str, Any]) -> ConnectedAgent:
     return ConnectedAgent(
         slug=str(item.get("slug", "")),
         phones=tuple(map(str, phones)) if isinstance(phones, list) else None,
-        channels=tuple(map(str, channels)) if isinstance(channels, dict | list) else None,
+        channels=_channel_types(channels) if isinstance(channels, dict) else None,
         live_calls=live if isinstance(live, int) else None,
         since=float(since) if isinstance(since, int | float) else None,
+    )
+
+
+def _channel_types(channels: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the kinds of channel an agent has; webrtc needs no adding (config.md §12.3)."""
+    return tuple(
+        str(kind)
+        for kind, said in channels.items()
+        if kind == "webrtc" or not isinstance(said, dict) or said.get("count")
     )
 
 

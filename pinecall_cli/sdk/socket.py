@@ -6,6 +6,7 @@ The only module that knows websockets.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -13,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from pinecall_cli import __version__
-from pinecall_cli.errors import NotAuthorisedError, ServerUnreachableError
+from pinecall_cli.errors import NotAuthorisedError, NotFoundError, ServerUnreachableError
 from pinecall_cli.settings import is_loopback
 
 OPEN_TIMEOUT = 10.0
@@ -56,6 +57,7 @@ class Socket:
             ServerUnreachableError: If nobody answers within ``timeout`` seconds, or not as a
                 WebSocket server would.
             NotAuthorisedError: If the server refuses with 401 or 403.
+            NotFoundError: If it says that what the URL names is not there.
         """
         near = is_loopback(url)
         shown = url.partition("?")[0]  # a query may hold a token
@@ -71,9 +73,11 @@ class Socket:
                 max_size=MAX_FRAME,
             )
         except InvalidStatus as problem:
-            status = problem.response.status_code
+            status, detail = problem.response.status_code, detail_of(problem.response.body)
             if status in {401, 403}:
-                raise NotAuthorisedError(f"{shown} refuses: HTTP {status}") from None
+                raise NotAuthorisedError(detail or f"{shown} refuses: HTTP {status}") from None
+            if status == 404 and detail:
+                raise NotFoundError(detail) from None
             raise ServerUnreachableError(
                 f"{shown} answers HTTP {status}, not as a voice server",
                 fix="check `--server`",
@@ -133,6 +137,15 @@ def ended(closed: ConnectionClosed) -> SocketClosedError:
     if closed.rcvd is None:
         return SocketClosedError(1006, CONNECTION_LOST)
     return SocketClosedError(closed.rcvd.code, closed.rcvd.reason or CONNECTION_LOST)
+
+
+def detail_of(body: bytes | bytearray | None) -> str | None:
+    """Return what a server of ours says about a refusal: the ``detail`` of its JSON body."""
+    try:
+        detail = json.loads(body or b"")["detail"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return detail[:300] if isinstance(detail, str) else None
 
 
 def describe(problem: Exception) -> str:

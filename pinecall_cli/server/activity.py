@@ -45,6 +45,11 @@ class Activity:
         self._peak = 0.0
         self._last = 0
 
+    @property
+    def stirring(self) -> bool:
+        """Return whether the last frame had voice in it, but not yet enough of them had."""
+        return not self.voiced and self._run > 0
+
     def push(self, end: int, probability: float) -> VoiceStarted | VoiceStopped | None:
         """Take the frame that ends at ``end`` ms; return the edge it completes, if any."""
         if not self.voiced:

@@ -8,14 +8,20 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from pinecall_cli.engines.types import Model
 from pinecall_cli.protocol.events import AgentDisplaced
 from pinecall_cli.server.journal import Journal
+from pinecall_cli.server.numbers import Number
 from pinecall_cli.server.organisation import Organisations
 from pinecall_cli.server.outlet import Outlet, Stamps
 from pinecall_cli.server.registry import DISPLACED, Connection, RegisteredAgent, Registry
+from pinecall_cli.server.sessions import Session
+from pinecall_cli.server.switchboard import Switchboard
 from pinecall_cli.server.tokens import Tokens
 
 log = logging.getLogger("pinecall.server")
@@ -46,12 +52,33 @@ class Limits:
     outbox_frames: int = 5_000
     """Frames that may wait for one agent socket that reads too slowly."""
     outbox_bytes: int = 16 * 1024 * 1024
+    attach_frames: int = 10_000
+    """Entries that may wait for one reader of the call log."""
+    attach_bytes: int = 8 * 1024 * 1024
     chats_per_connection: int = 200
     """Text sessions that one connection may have open."""
     chat_idle_s: float = 1_800.0
     """Without a message, before a text session ends."""
+    ring_s: float = 2.0
+    """Before a number that the exchange plays itself answers."""
+    ring_timeout_s: float = 20.0
+    """Before a number that nobody answers is given up."""
+    accept_s: float = 5.0
+    """For an agent to take or turn away a call that rings; then it is taken."""
+    calls_per_connection: int = 100
+    """Calls that one connection may have had made at once."""
     reply_s: float = 30.0
     """For an application without a model to answer a text message."""
+
+
+class Observer(Protocol):
+    """Somebody who reads the call log over a socket."""
+
+    gone: asyncio.Event
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket behind what waits to be sent."""
+        ...
 
 
 class VoiceServer:
@@ -68,6 +95,11 @@ class VoiceServer:
         public_hosts: Iterable[str] = (),
         notice: Callable[[str], None] = log.warning,
         wall: Callable[[], float] = time.time,
+        record: Path | None = None,
+        recordings: Path | None = None,
+        own_calls: bool = True,
+        minted_key: str | None = None,
+        numbers: Mapping[str, Number] = MappingProxyType({}),
     ) -> None:
         """Put a server together.
 
@@ -80,8 +112,13 @@ class VoiceServer:
             public_hosts: Further names by which the server may be addressed.
             notice: Told, once, each sentence that whoever runs the server should read.
             wall: Epoch seconds.
+            record: Where to record every call; None to record those that ask for it.
+            recordings: Where calls that ask for it (``media: {recording: true}``) are kept.
+            own_calls: Whether its calls are all of the developer who runs it, who may listen.
+            minted_key: The one of ``keys`` that was made for this run.
+            numbers: What happens at further numbers of the local exchange.
         """
-        self.organisations = Organisations(keys)
+        self.organisations = Organisations(keys, minted=minted_key)
         self.journal = journal
         self.engines = engines
         self.choose_model = choose_model
@@ -91,9 +128,15 @@ class VoiceServer:
         self.registry = Registry(limit=self.limits.agents, wall=wall)
         self.stamps = Stamps(wall=wall, after=journal.last_seq)
         self.tokens = Tokens()
+        self.switchboard = Switchboard(self, numbers)
         self.connections: set[Connection] = set()
+        self.observers: set[Observer] = set()
+        """Whoever reads the call log."""
+        self._outlets: WeakValueDictionary[tuple[str, str], Outlet] = WeakValueDictionary()
+        self.own_calls = own_calls
         self.draining = False
         """True once no new session may be opened."""
+        self._record, self._recordings = record, recordings
         self._notice = notice
         self._noticed: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -106,7 +149,21 @@ class VoiceServer:
 
     def outlet(self, agent: RegisteredAgent, call_id: str) -> Outlet:
         """Return the one way out for the events of a new call."""
-        return Outlet(agent=agent, call_id=call_id, stamps=self.stamps, log=self.journal)
+        outlet = Outlet(agent=agent, call_id=call_id, stamps=self.stamps, log=self.journal)
+        self._outlets[agent.org.id, call_id] = outlet
+        return outlet
+
+    def outlet_of(self, session: Session) -> Outlet | None:
+        """Return the way out for the events of a live session."""
+        return self._outlets.get((session.agent.org.id, session.call_id))
+
+    def recording_folder(self, config: Mapping[str, Any]) -> Path | None:
+        """Return where a call of this configuration is recorded; None if it is not."""
+        if self._record is not None:
+            return self._record
+        media = config.get("media")
+        wanted = isinstance(media, Mapping) and media.get("recording") is True
+        return self._recordings if wanted else None
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run ``work`` beside everything else; a failure is logged, and ends nothing else."""
@@ -179,6 +236,14 @@ class VoiceServer:
             return False
         return True
 
+    async def _dismiss_observers(self) -> None:
+        """Let readers of the call log have what was written, and go."""
+        await asyncio.wrap_future(self.journal.ask(lambda database: None))
+        observers = tuple(self.observers)
+        for observer in observers:
+            observer.close(1001, "server_shutdown")
+        await asyncio.gather(*(observer.gone.wait() for observer in observers))
+
     async def close(self) -> None:
         """Close every agent socket and stop every task; the call log stays open till the last."""
         self.draining = True
@@ -188,6 +253,7 @@ class VoiceServer:
             async with asyncio.timeout(GOODBYE_S):
                 while self.connections:
                     await self.registry.changed()
+                await self._dismiss_observers()
         while self._tasks:
             for task in self._tasks:
                 task.cancel()

@@ -209,6 +209,14 @@ class ChatSession:
         except asyncio.QueueFull:
             raise Refused("TOO_MANY_MESSAGES", "too many messages wait for an answer") from None
 
+    def inject(self, text: str) -> None:
+        """Take text as if whoever opened the session had written it.
+
+        Raises:
+            Refused: If it is empty, or too many messages wait.
+        """
+        self.write(text, self.opener)
+
     def configure(self, patch: Mapping[str, Any]) -> None:
         """Change this session alone, from the next message on."""
         model = self.conversation.model

@@ -70,6 +70,8 @@ class Conversation:
         self.on_mark: Callable[[str], None] = ignore
         """Told ``barrier`` when a generation is let go, ``tools`` after each round of tools that
         comes before any word, ``first_token`` at a reply's first word."""
+        self.paused = False
+        """Whether a human answers in the model's place: what is said is kept, unanswered."""
         self._config: dict[str, Any] = dict(config)
         self._llm = parse_llm(self._config.get("llm"))
         self._channel = channel
@@ -263,7 +265,7 @@ class Conversation:
         """
         exchange = self._exchange = Exchange(self.history, text)
         model = self.model
-        if model is None:
+        if model is None or self.paused:
             return
         await self._close_retired()
         await self._barrier.hold(self._config.get("preparing"), turn)

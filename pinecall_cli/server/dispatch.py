@@ -19,7 +19,7 @@ from pinecall_cli.protocol.frames import Command, Received, Unknown
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.protocol.refusal import ConfigRefused
-from pinecall_cli.server import chat
+from pinecall_cli.server import chat, dialling
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.registry import (
     Channel,
@@ -29,12 +29,12 @@ from pinecall_cli.server.registry import (
     RegisteredAgent,
     Registration,
 )
+from pinecall_cli.server.sessions import Session
 
 log = logging.getLogger("pinecall.server")
 
 CHANNELS = frozenset({"phone", "webrtc", "chat"})
 UNAVAILABLE = (
-    commands.CallDial,
     commands.CallBridge,
     commands.SessionPause,
     commands.SessionResume,
@@ -75,12 +75,16 @@ class Dispatch:
             self._refuse(frame, Refused("INTERNAL_ERROR", "the server failed at this command"))
 
     def close(self) -> None:
-        """Give up what waits, and end the chats that this connection opened."""
+        """Give up what waits, and end what this connection opened on agents of others."""
         for contest in tuple(self._contests):
             contest.cancel()
         for session in self._server.registry.sessions():
-            if isinstance(session, chat.ChatSession) and session.opener is self._connection:
+            if getattr(session, "opener", None) is not self._connection:
+                continue
+            if isinstance(session, chat.ChatSession):
                 session.end("chat_completed")
+            elif session.agent.connection is not self._connection:
+                session.end("hangup")
 
     # --- answers ---
 
@@ -91,6 +95,10 @@ class Dispatch:
         """Say why a command was not carried out, in the form its kind is answered in."""
         if isinstance(frame, commands.AgentCreate):
             self._refuse_agent(frame.agent_id, refusal)
+        elif isinstance(frame, commands.CallDial):
+            self._connection.send(
+                events.CallError(agent_id=frame.agent_id, error=refusal.message, code=refusal.code)
+            )
         elif name_of(frame).startswith("history."):
             self._refuse_history(name_of(frame), structs.asdict(frame), refusal.message)
         else:
@@ -142,7 +150,7 @@ class Dispatch:
 
     def _unavailable(self, frame: Command) -> None:
         why = f"`{name_of(frame)}` is not available on this server"
-        if isinstance(frame, commands.CallDial | commands.CallBridge):
+        if isinstance(frame, commands.CallBridge):
             answer = events.CallError(agent_id=frame.agent_id, error=why, code="NOT_SUPPORTED")
             self._connection.send(answer)
         else:
@@ -292,9 +300,16 @@ class Dispatch:
         session = None
         if isinstance(call_id, str):
             session = self._server.registry.session(self._connection.org, call_id)
-        if session is None or session.agent.connection is not self._connection:
+        if session is None or not self._may(session, frame):
             raise Refused("CALL_NOT_FOUND", f"this connection has no call `{call_id}`")
         session.handle(frame)
+
+    def _may(self, session: Session, frame: Command) -> bool:
+        """Return whether a command to a call may come from here: it is ours, or we made it ring."""
+        if session.agent.connection is self._connection:
+            return True
+        hangs_up = isinstance(frame, commands.CallHangup)
+        return hangs_up and getattr(session, "opener", None) is self._connection
 
     def _configure_session(self, frame: commands.SessionConfigure) -> None:
         session = self._server.registry.session(self._connection.org, frame.session_id)
@@ -307,6 +322,9 @@ class Dispatch:
         id = session.call_id
         answer = events.SessionConfigured(agent_id=session.agent.slug, call_id=id, session_id=id)
         self._connection.send(answer)
+
+    def _dial(self, frame: commands.CallDial) -> None:
+        dialling.dial(self._server, self._connection, frame)
 
     def _chat(self, frame: commands.LlmChat) -> None:
         chat.receive(self._server, self._connection, frame)
@@ -342,6 +360,7 @@ HANDLERS: Mapping[type[Any], Handler] = {
     commands.ChannelRemove: Dispatch._remove_channel,
     commands.DevConfig: Dispatch._dev_config,
     commands.SessionConfigure: Dispatch._configure_session,
+    commands.CallDial: Dispatch._dial,
     commands.LlmChat: Dispatch._chat,
     commands.Ping: Dispatch._ping,
     commands.Pong: Dispatch._nothing,

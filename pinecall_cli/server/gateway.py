@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.hosts import host_allowed, same_origin
-from pinecall_cli.server.routes import agents, client, mic, tokens
+from pinecall_cli.server.routes import agents, client, live, log, mic, tokens
 
-FAMILIES = (client, mic, agents, tokens)
+FAMILIES = (client, mic, agents, tokens, live, log)
 """The routes by family; a new family is a file in `routes/` and its name here."""
-PUBLIC = ("/webrtc/token", "/chat/token")
+PUBLIC = ("/webrtc/token", "/chat/token", "/v1/attach")
 """Paths that pages of other origins may ask; the routes themselves decide which pages."""
 
 

@@ -1,26 +1,37 @@
 """The call log on disk: appended to without waiting, read in order, pruned by age and number.
 
-SQLite in WAL mode, one thread of ours that alone touches it. What was handed over is written
-in batches within some 50 ms; a crash loses at most the batch that was being written.
+SQLite in WAL mode, one thread of ours that alone touches it. What was handed over is written at
+once, and what comes meanwhile with the next write; a crash loses at most what was being written.
+Whoever follows the log hears of an entry when it is on disk and not before, so nobody has seen
+what a crash took back.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
 import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pinecall_cli.errors import InfrastructureError
+from pinecall_cli.server.log_file import (
+    LoggedCall,
+    encoded,
+    newest_seq,
+    open_database,
+    prune,
+    read_calls,
+    read_entries,
+    read_pruned,
+    write,
+)
 from pinecall_cli.server.translate import Entry
 
 log = logging.getLogger(__name__)
@@ -28,43 +39,28 @@ T = TypeVar("T")
 
 KEPT_CALLS = 1_000
 KEPT_SECONDS = 30 * 24 * 3600.0
-BATCH_S = 0.02
-"""How long a batch is gathered: far below what a reader notices, and few commits."""
+BATCH = 500
+"""Entries of one write, at most: some 5 ms."""
 BACKLOG = 20_000
 """Entries that may wait for a slow disk; beyond it they are dropped, loudly."""
 PRUNE_EVERY = 50
 """Calls between two prunings."""
+LOCKED = 3
+"""How often a write waits its 5 s for another server's; theirs take milliseconds."""
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    seq INTEGER NOT NULL, ts REAL NOT NULL, call TEXT NOT NULL, agent TEXT NOT NULL,
-    org TEXT NOT NULL, type TEXT NOT NULL, data TEXT NOT NULL);
-CREATE UNIQUE INDEX IF NOT EXISTS entries_by_call ON entries (call, seq);
-CREATE INDEX IF NOT EXISTS entries_by_agent ON entries (agent, seq);
-CREATE TABLE IF NOT EXISTS calls (
-    call TEXT PRIMARY KEY, agent TEXT NOT NULL, org TEXT NOT NULL, direction TEXT,
-    caller TEXT, callee TEXT, channel TEXT, started_at REAL NOT NULL, ended_at REAL,
-    duration REAL, reason TEXT);
-CREATE INDEX IF NOT EXISTS calls_by_start ON calls (started_at);
-"""
+Watcher = Callable[[Sequence[Entry]], None]
+"""Takes entries in order. Called on the log's own thread; must not wait."""
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedCall:
-    """One row per call: what it was and how it ended; None where that is not known (yet)."""
+class Page:
+    """Entries of a log, in order."""
 
-    call_id: str
-    agent: str
-    org: str
-    direction: str | None
-    from_: str | None
-    to: str | None
-    channel: str | None
-    started_at: float
-    """Epoch seconds."""
-    ended_at: float | None
-    duration_s: float | None
-    reason: str | None
+    entries: list[Entry]
+    complete: bool
+    """True when these are the last there are; whoever asked to watch hears of all later ones."""
+    pruned: int = 0
+    """The highest ``seq`` of the log that was thrown away to keep it small; 0 for none."""
 
 
 class Stop(Exception):
@@ -97,8 +93,8 @@ class Journal:
         self.lost = 0
         """Entries that could not be written."""
         self._wall, self._kept_calls, self._kept_s = wall, kept_calls, kept_s
-        self._queue: queue.Queue[Entry | Callable[[], None]] = queue.Queue(BACKLOG)
-        self._watchers: list[Callable[[Entry], None]] = []
+        self._queue: queue.SimpleQueue[Entry | Callable[[], None]] = queue.SimpleQueue()
+        self._watchers: list[Watcher] = []
         self._since_pruning = 0
         self._closed = False
         self._database: sqlite3.Connection
@@ -120,24 +116,26 @@ class Journal:
     # --- writing ---
 
     def append(self, entry: Entry) -> None:
-        """Take an entry for writing, and hand it to those who watch; never waits."""
-        if not entry.amends:
-            for watcher in tuple(self._watchers):
-                watcher(entry)
-        if entry.ephemeral or self._closed:
+        """Take an entry for writing, and for those who watch; never waits."""
+        if self._closed or (entry.ephemeral and not self._watchers):
             return
-        try:
-            self._queue.put_nowait(entry)
-        except queue.Full:
+        if self._queue.qsize() < BACKLOG:
+            self._queue.put(entry)
+        elif not entry.ephemeral:
             self._lose(1, "the disk cannot keep up")
 
-    def watch(self, callback: Callable[[Entry], None]) -> Callable[[], None]:
-        """Hand every later entry to ``callback``, ephemeral ones too; returns how to stop.
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Hand every later entry to ``watcher``, once it is written; returns how to stop.
 
-        It runs where the entry was appended and must not wait.
+        Ephemeral entries come too, in their place between the others; those that amend do not.
         """
-        self._watchers.append(callback)
-        return lambda: self._watchers.remove(callback) if callback in self._watchers else None
+        self._watchers.append(watcher)
+        return lambda: self.unwatch(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Hand nothing more to ``watcher``."""
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
 
     def _lose(self, count: int, why: object) -> None:
         if not self.lost:
@@ -178,12 +176,40 @@ class Journal:
             )
         ).result()
 
+    def page(
+        self,
+        *,
+        call: str | None = None,
+        agent: str | None = None,
+        org: str | None = None,
+        after: int = 0,
+        limit: int = 1_000,
+        watcher: Watcher | None = None,
+    ) -> Future[Page]:
+        """Read on in a log, and with its last page begin to watch: nothing falls in between."""
+
+        def read(database: sqlite3.Connection) -> Page:
+            entries = read_entries(
+                database, call=call, agent=agent, org=org, after=after, limit=limit
+            )
+            complete = len(entries) < limit
+            if complete and watcher is not None:
+                self._watchers.append(watcher)
+            return Page(entries, complete, read_pruned(database, agent=agent, org=org))
+
+        return self.ask(read)
+
     def calls(
-        self, *, agent: str | None = None, org: str | None = None, limit: int = 100
+        self,
+        *,
+        call: str | None = None,
+        agent: str | None = None,
+        org: str | None = None,
+        limit: int = 100,
     ) -> list[LoggedCall]:
-        """Return the newest calls first: those of an agent, or all."""
+        """Return the newest calls first: one, those of an agent, or all."""
         return self.ask(
-            lambda database: read_calls(database, agent=agent, org=org, limit=limit)
+            lambda database: read_calls(database, call=call, agent=agent, org=org, limit=limit)
         ).result()
 
     def ask(self, read: Callable[[sqlite3.Connection], T]) -> Future[T]:
@@ -194,6 +220,8 @@ class Journal:
         answer: Future[T] = Future()
 
         def run() -> None:
+            if not answer.set_running_or_notify_cancel():
+                return  # whoever asked has stopped waiting
             try:
                 answer.set_result(read(self._database))
             except sqlite3.Error as problem:
@@ -213,8 +241,7 @@ class Journal:
         try:
             self._database = open_database(self.path)
             self._prune()
-            newest = self._database.execute("SELECT max(seq) FROM entries").fetchone()[0]
-            opened.set_result(newest or 0)
+            opened.set_result(newest_seq(self._database))
         except (sqlite3.Error, OSError) as problem:
             opened.set_exception(problem)
             return
@@ -227,119 +254,59 @@ class Journal:
             self._database.close()
 
     def _batch(self) -> list[Entry | Callable[[], None]]:
-        """Wait for work, then gather what comes in the next moment; a question ends it."""
+        """Wait for work, then take what has come meanwhile; a question ends it."""
         work = [self._queue.get()]
-        deadline = time.monotonic() + BATCH_S
-        while isinstance(work[-1], Entry):
-            with contextlib.suppress(queue.Empty):
-                work.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
-                continue
-            break
+        with contextlib.suppress(queue.Empty):
+            while isinstance(work[-1], Entry) and len(work) < BATCH:
+                work.append(self._queue.get_nowait())
         return work
 
     def _work(self, work: Iterable[Entry | Callable[[], None]]) -> None:
         batch = [item for item in work if isinstance(item, Entry)]
         if batch:
-            try:
-                with self._database:
-                    for entry in batch:
-                        write(self._database, entry)
-                self._since_pruning += sum(entry.type == "call.summary" for entry in batch)
-                if self._since_pruning >= PRUNE_EVERY:
-                    self._prune()
-            except (sqlite3.Error, TypeError, ValueError) as problem:
-                self._lose(len(batch), problem)
+            written = self._write(batch)
+            told = [entry for entry in written if not entry.amends]
+            for watcher in tuple(self._watchers) if told else ():
+                watcher(told)
+            self._since_pruning += sum(entry.type == "call.summary" for entry in written)
+            if self._since_pruning >= PRUNE_EVERY:
+                self._tidy()
         for item in work:
             if not isinstance(item, Entry):
                 item()
 
+    def _write(self, batch: list[Entry]) -> list[Entry]:
+        """Write what is to be kept of a batch; return what is on disk now, or is not to be."""
+        rows: list[tuple[Entry, str]] = []
+        told: list[Entry] = []
+        for entry in batch:
+            if not entry.ephemeral:
+                try:
+                    rows.append((entry, encoded(entry)))
+                except (TypeError, ValueError, RecursionError) as problem:
+                    self._lose(1, problem)
+                    continue
+            told.append(entry)
+        for attempt in range(1, LOCKED + 1):
+            try:
+                with self._database:
+                    for entry, data in rows:
+                        write(self._database, entry, data)
+                return told
+            except sqlite3.Error as problem:
+                locked = "locked" in str(problem) or "busy" in str(problem)
+                if not locked or attempt == LOCKED:
+                    self._lose(len(rows), problem)
+                    break
+        return [entry for entry in told if entry.ephemeral]
+
+    def _tidy(self) -> None:
+        try:
+            self._prune()
+        except sqlite3.Error as problem:
+            log.warning("the call log was not pruned: %s", problem)
+
     def _prune(self) -> None:
         self._since_pruning = 0
         with self._database:
-            self._database.execute(
-                "DELETE FROM calls WHERE started_at < ? OR call NOT IN "
-                "(SELECT call FROM calls ORDER BY started_at DESC, rowid DESC LIMIT ?)",
-                (self._wall() - self._kept_s, self._kept_calls),
-            )
-            self._database.execute("DELETE FROM entries WHERE call NOT IN (SELECT call FROM calls)")
-
-
-def open_database(path: Path | str) -> sqlite3.Connection:
-    """Open the file (0600, in a folder of ours that nobody else reads), or memory."""
-    if path != ":memory:":
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # SQLite gives -wal and -shm the rights of the database, so it must be there first.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        path.chmod(0o600)
-    database = sqlite3.connect(path, timeout=5.0)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.executescript(SCHEMA)
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database
-
-
-def write(database: sqlite3.Connection, entry: Entry) -> None:
-    """Write one entry, and what it says about its call."""
-    row = (entry.seq, entry.ts, entry.call, entry.agent, entry.org, entry.type)
-    data = json.dumps(entry.data, separators=(",", ":"))  # ASCII: half a surrogate pair survives
-    database.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, data))
-    facts = entry.data
-    if entry.type in ("call.ringing", "call.started", "call.ended"):
-        # A call that was turned away never started, and one that was never told of may end.
-        parties = (facts.get("direction"), facts.get("from"), facts.get("to"))
-        how = "REPLACE" if entry.type == "call.started" else "IGNORE"
-        database.execute(
-            f"INSERT OR {how} INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
-            (entry.call, entry.agent, entry.org, *parties, facts.get("channel"), entry.ts),
-        )
-    if entry.type == "call.ended":
-        database.execute(
-            "UPDATE calls SET ended_at = ?, duration = ?, reason = ? WHERE call = ?",
-            (entry.ts, facts.get("duration"), facts.get("reason"), entry.call),
-        )
-
-
-def read_entries(
-    database: sqlite3.Connection,
-    *,
-    call: str | None,
-    agent: str | None,
-    org: str | None,
-    after: int,
-    limit: int,
-) -> list[Entry]:
-    """Return entries after a ``seq``, in order."""
-    where, values = conditions(call=call, agent=agent, org=org)
-    rows = database.execute(
-        f"SELECT seq, ts, call, agent, org, type, data FROM entries WHERE {where} AND seq > ? "
-        "ORDER BY seq LIMIT ?",
-        (*values, after, limit),
-    )
-    return [
-        Entry(seq, ts, of_call, of_agent, of_org, type_, json.loads(data))
-        for seq, ts, of_call, of_agent, of_org, type_, data in rows
-    ]
-
-
-def read_calls(
-    database: sqlite3.Connection, *, agent: str | None, org: str | None, limit: int
-) -> list[LoggedCall]:
-    """Return calls, the newest first."""
-    where, values = conditions(agent=agent, org=org)
-    rows = database.execute(
-        "SELECT call, agent, org, direction, caller, callee, channel, started_at, ended_at, "
-        f"duration, reason FROM calls WHERE {where} ORDER BY started_at DESC, rowid DESC LIMIT ?",
-        (*values, limit),
-    )
-    return [LoggedCall(*row) for row in rows]
-
-
-def conditions(**equal: Any) -> tuple[str, list[Any]]:
-    """Return an SQL condition on the columns that are asked for, and its values."""
-    asked = {column: value for column, value in equal.items() if value is not None}
-    return " AND ".join(["1", *(f"{column} = ?" for column in asked)]), list(asked.values())
+            prune(self._database, since=self._wall() - self._kept_s, calls=self._kept_calls)

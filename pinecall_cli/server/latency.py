@@ -5,8 +5,6 @@ from __future__ import annotations
 from pinecall_cli.protocol import events
 from pinecall_cli.server.turn import Answer
 
-AUDIBLE_DBFS = -50.0
-
 
 class Stopwatch:
     """The cut points of one answered turn, in ms of the call's audio clock.
@@ -29,7 +27,7 @@ class Stopwatch:
             self._points.setdefault(point, at)
 
     def report(self, message_id: str, audible_at: int) -> events.TurnLatency:
-        """Return ``turn.latency`` for a reply whose first audible frame stands at this position."""
+        """Return ``turn.latency`` for a reply whose first sound stands at this position."""
         answer = self.answer
         decided = answer.decided_at
         ready = self._points.get("tools", decided)

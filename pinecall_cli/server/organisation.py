@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 
+LOCAL = "org_local"
+"""Whoever runs a server without naming a key for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Organisation:
     """An owner of agents, calls and tokens; nothing of one is visible to another."""
@@ -20,8 +24,18 @@ class Organisation:
 class Organisations:
     """The organisations of one server, found by key."""
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._all = tuple(Organisation(org_id(key), key) for key in dict.fromkeys(keys))
+    def __init__(self, keys: Iterable[str], *, minted: str | None = None) -> None:
+        """Give each key its organisation.
+
+        Args:
+            keys: The keys.
+            minted: The one that the server made for itself. Another run makes another, and is
+                the same developer's: the calls of the run before are still theirs.
+        """
+        self._all = tuple(
+            Organisation(LOCAL if key == minted else org_id(key), key)
+            for key in dict.fromkeys(keys)
+        )
 
     def __iter__(self) -> Iterator[Organisation]:
         return iter(self._all)

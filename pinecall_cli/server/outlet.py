@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import structs
 
@@ -83,6 +83,14 @@ class Outlet:
             subscriber(text)
         for entry in entries:
             self._log.append(entry)
+
+    def note(self, type: str, data: Mapping[str, Any]) -> None:
+        """Put a fact into the call log that is no event of the agent's owner."""
+        if self.closed:
+            return
+        seq, ts = self._stamps.next()
+        agent = self.agent
+        self._log.append(Entry(seq, ts, self.call_id, agent.slug, agent.org.id, type, data))
 
     def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Hand every later frame to ``callback``, as its text; returns how to stop that.

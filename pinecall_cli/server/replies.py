@@ -62,6 +62,12 @@ class Voice:
         """Wake whoever waits for audio to be played: called once per frame."""
         self._drained.set()
 
+    async def heard(self, utterance: Utterance) -> None:
+        """Return when ``utterance`` has been played to its end, or dropped."""
+        while self._speaker.holds(utterance):
+            self._drained.clear()
+            await self._drained.wait()
+
     async def speak(
         self,
         utterance: Utterance,

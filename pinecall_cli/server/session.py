@@ -14,7 +14,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from pinecall_cli.audio.pcm import level_dbfs
+from msgspec import structs
+
+from pinecall_cli.audio.pcm import AUDIBLE_DBFS, first_above
 from pinecall_cli.engines.types import EndOfTurn, Model, Recogniser, Synthesiser, Vad
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol import commands, events
@@ -22,12 +24,17 @@ from pinecall_cli.protocol.config import greeting_for, interruption, merge_paylo
 from pinecall_cli.protocol.frames import Command, Event
 from pinecall_cli.protocol.ids import message_id
 from pinecall_cli.server.activity import VoiceStarted, VoiceStopped
+from pinecall_cli.server.arrivals import Arrivals
 from pinecall_cli.server.conversation import Conversation
+from pinecall_cli.server.forwarding import Leg
 from pinecall_cli.server.hearing import Hearing
-from pinecall_cli.server.latency import AUDIBLE_DBFS, Stopwatch
+from pinecall_cli.server.keys import Keypad
+from pinecall_cli.server.latency import Stopwatch
 from pinecall_cli.server.limits import Expire, Limits
+from pinecall_cli.server.lines import Line
+from pinecall_cli.server.opening import Opening
 from pinecall_cli.server.replies import TokenStream, Voice, one
-from pinecall_cli.server.speaking import FRAME_MS, SILENCE, Said, Speaker, Utterance
+from pinecall_cli.server.speaking import FRAME_MS, RATE, SILENCE, Said, Speaker, Utterance
 from pinecall_cli.server.tape import Tape
 from pinecall_cli.server.turn import (
     Answer,
@@ -44,9 +51,6 @@ from pinecall_cli.server.turn import (
 
 log = logging.getLogger("pinecall.server")
 
-LATE_MS = 200
-"""The caller's audio may lag or lead the call's clock by this much; beyond, silence or a drop."""
-
 
 class Ears(Protocol):
     """The speech engines a voice call needs; ``end_of_turn`` may be missing."""
@@ -60,20 +64,10 @@ class Ears(Protocol):
         ...
 
 
-class Line(Protocol):
-    """The two ends of a call's audio: int16 mono at 16 kHz, 20 ms a frame."""
-
-    def receive(self) -> list[bytes]:
-        """Return the frames that have arrived since the last time, without waiting."""
-        ...
-
-    def send(self, frame: bytes) -> None:
-        """Play one frame to the caller."""
-        ...
-
-
 Pace = Callable[[int], Coroutine[Any, Any, None]]
 """Wait until the step at this position, in ms of the audio clock, is due."""
+Forward = Callable[["VoiceSession", commands.CallForward], Coroutine[Any, Any, None]]
+"""Find who a call is to go on with, and connect them (`VoiceSession.connect`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +99,13 @@ class VoiceSession:
         engines: Ears,
         emit: Callable[[Event], None],
         wall: Callable[[], float],
+        opening: Opening | None = None,
+        forward: Forward | None = None,
     ) -> None:
-        """``emit`` stamps and sends; ``wall`` is epoch seconds, for what leaves the process."""
+        """``emit`` stamps and sends; ``wall`` is epoch seconds, for what leaves the process.
+
+        ``opening`` is what the agent says first in a call that it made.
+        """
         self.call_id, self.agent, self.details = details.call_id, agent, details
         self.config = dict(config)
         self.conversation = conversation
@@ -114,6 +113,7 @@ class VoiceSession:
         self._emit, self._wall = emit, wall
         self.speaker = Speaker()
         self.voice = Voice(self.speaker, engines.synthesiser, self._engine_failed)
+        self.arrivals = Arrivals()
         self.hearing = Hearing(engines.vad(), edge=self._edge)
         self.tape = Tape(self.hearing.audio)
         self.turns = Turns(self._rules(), mint=message_id, epoch=details.started_at)
@@ -125,7 +125,14 @@ class VoiceSession:
         self._asked = ""
         self._streams: dict[str, tuple[TokenStream, Utterance]] = {}
         self._ending: str | None = None
+        self._when_ended: list[Callable[[], None]] = []
         self._muted = False
+        self.opener: Any = None
+        """The connection that had this call made, if one did; it too may hang up."""
+        self.keypad = Keypad()
+        self._opening, self._forward = opening, forward
+        self._greeting: Utterance | None = None
+        self._leg: Leg | None = None
         self._running: set[asyncio.Task[None]] = set()
         conversation.on_mark = self._mark
 
@@ -146,15 +153,19 @@ class VoiceSession:
 
     def step(self, arrived: list[bytes]) -> bytes:
         """Advance the call by 20 ms: take what the caller sent, return the agent's frame."""
-        for frame in arrived:
-            if self.hearing.position <= self.clock_ms + LATE_MS:
-                self.hearing.push(SILENCE if self._muted else frame)
-                self.turns.tick(self.hearing.position)
-        while self.hearing.position < self.clock_ms - LATE_MS:
-            self.hearing.push(SILENCE)
+        frames = self.arrivals.lay(
+            arrived,
+            clock=self.clock_ms,
+            position=self.hearing.position,
+            voiced=self.hearing.voiced,
+        )
+        for frame in frames:
+            self.hearing.push(SILENCE if self._muted else frame)
+            self.turns.stirring = self.hearing.stirring
             self.turns.tick(self.hearing.position)
         self._obey()
-        frame = self.speaker.step()
+        self._open_when_due()
+        frame = self._next_frame(arrived)
         self.tape.step(frame)
         self._report()
         self._time(frame)
@@ -165,10 +176,26 @@ class VoiceSession:
         self.clock_ms += FRAME_MS
         return frame
 
+    def _next_frame(self, heard: list[bytes]) -> bytes:
+        """Return what the other side hears next: who it was forwarded to, keys, or the agent."""
+        if self._leg is not None:
+            return self._leg.step([] if self._muted else heard)
+        return self.keypad.step() or self.speaker.step()
+
     def end(self, reason: str) -> None:
         """Begin to end: ``call.ended`` follows within one step."""
         if self._ending is None:
             self._ending = reason
+
+    def when_ended(self, told: Callable[[], None]) -> Callable[[], None]:
+        """Call ``told`` after the last frame of the call; returns how to take that back."""
+        self._when_ended.append(told)
+
+        def stop() -> None:
+            if told in self._when_ended:
+                self._when_ended.remove(told)
+
+        return stop
 
     def reannounce(self) -> None:
         """Say again what this call is: its agent has come back."""
@@ -199,6 +226,8 @@ class VoiceSession:
     def handle(self, command: Command) -> None:
         """Obey a call-scoped command (commands.md §6-§9)."""
         match command:
+            case commands.BotReply() | commands.BotReplyStream() if self._leg is not None:
+                self.refuse("CALL_FORWARDED", "the call goes on with somebody else")
             case commands.BotReply():
                 self._bot_reply(command)
             case commands.BotReplyStream():
@@ -212,16 +241,18 @@ class VoiceSession:
                 self.speaker.interrupt("cancelled")
             case commands.CallHangup():
                 self.end("hangup")
+            case commands.CallDtmf(digits=digits):
+                self._press(digits)
+            case commands.CallForward() if self._forward is not None:
+                self._spawn(self._forward(self, command))
             case _:
                 if not self.conversation.handle(command):
                     name = type(command).__struct_config__.tag
-                    self._emit(
-                        events.Error(
-                            code="NOT_SUPPORTED",
-                            error=f"{name} is not available on this call",
-                            call_id=self.call_id,
-                        )
-                    )
+                    self.refuse("NOT_SUPPORTED", f"{name} is not available on this call")
+
+    def refuse(self, code: str, why: str) -> None:
+        """Tell the agent's owner that something cannot be done on this call."""
+        self._emit(events.Error(code=code, error=why, call_id=self.call_id))
 
     def inject(self, text: str) -> None:
         """Take typed text as if the caller had said it."""
@@ -232,13 +263,58 @@ class VoiceSession:
         """Stop or start hearing the caller."""
         self._muted = muted
 
+    def pressed(self, digits: str) -> None:
+        """Hear keys that the other side presses."""
+        for event in self.keypad.pressed(digits):
+            self._emit(event)
+
+    def _press(self, digits: str) -> None:
+        if self.details.transport != "phone":
+            self.refuse("NOT_PHONE", "keys can be pressed on phone calls only")
+            return
+        sent = self.keypad.press(digits)
+        if sent is None:
+            self.refuse("INVALID_DIGITS", f"`{digits[:40]}` is not keys: 0 to 9, * and #")
+        else:
+            self._emit(sent)
+
+    def connect(self, line: Line, to: str) -> None:
+        """Go on with somebody else in the agent's place; it hears and says nothing more."""
+        self._watch = None
+        self._give_up()
+        self.speaker.interrupt("cancelled")
+        self._report()
+        self._leg = Leg(line)
+        self._emit(events.CallForwarded(to=to))
+
     # -- saying things -------------------------------------------------------------------
 
+    async def say(self, text: str) -> None:
+        """Say a text, and return when it was heard or cut off."""
+        utterance = Utterance(message_id(), text=text)
+        await self._say(utterance, one(text))
+        await self.voice.heard(utterance)
+
     def _greet(self) -> None:
+        if self.details.direction != "inbound":
+            return  # a call that the agent made has an opening of its own, if any
         text = greeting_for(self.config.get("greeting"), self.details.language)
         text = self.conversation.expand(text) if text else ""
-        if text and self.details.direction == "inbound":
+        if text:
             self._spawn(self._say(Utterance(message_id(), text=text), one(text)))
+
+    def _open_when_due(self) -> None:
+        opening = self._opening
+        if opening is not None and opening.due(self.clock_ms, voiced=self.hearing.voiced):
+            self._open(None)
+
+    def _open(self, turn_id: int | None) -> None:
+        """Speak the opening, unasked or in answer to a turn of the other side's."""
+        assert self._opening is not None
+        self._opening.spoken()
+        text = self.conversation.expand(self._opening.text)
+        self._greeting = Utterance(message_id(), turn_id=turn_id, text=text)
+        self._reply = self._spawn(self._say(self._greeting, one(text))), self._greeting
 
     async def _say(self, utterance: Utterance, pieces: AsyncIterator[str]) -> None:
         await self.voice.speak(
@@ -321,7 +397,10 @@ class VoiceSession:
         self._obey()
 
     def _obey(self) -> None:
-        for order in self.turns.take():
+        orders = self.turns.take()
+        if self._leg is not None:
+            return  # they talk to somebody else now
+        for order in orders:
             self._carry_out(order)
 
     def _carry_out(self, order: Order) -> None:
@@ -329,6 +408,8 @@ class VoiceSession:
             case Emit(event=event):
                 if isinstance(event, events.UserMessage):
                     self._asked = event.message_id
+                if isinstance(event, events.TurnEnd) and self._opening and self._opening.after_turn:
+                    event = structs.replace(event, source="bot")
                 self._emit(event)
             case Decode():
                 self._spawn(self._decode(order))
@@ -338,17 +419,24 @@ class VoiceSession:
                 self._begin_answer(order)
             case Continue():
                 self._watch = None
+                if self._opening is not None and self._greeting and not self._greeting.over:
+                    self._opening.cut()
+                self._greeting = None
                 self._give_up()
                 self.conversation.retract()
                 self.speaker.interrupt("continuation")
                 self._report()
             case CutIn():
-                self._watch = None
+                self._watch = self._greeting = None
                 self._give_up()
                 self.speaker.interrupt("user_spoke")
                 self._report()
 
     def _begin_answer(self, answer: Answer) -> None:
+        if self._opening is not None and self._opening.takes_turn:
+            self.conversation.add("user", answer.text)
+            self._open(answer.turn_id)
+            return
         self._watch = Stopwatch(answer)
         if self.conversation.model is None:
             self.conversation.add("user", answer.text)
@@ -381,6 +469,7 @@ class VoiceSession:
         except EngineError as error:
             self._engine_failed(error)
         self.turns.decoded(order.job, text, self.hearing.position, upto)
+        self._obey()
 
     async def _judge(self, order: Judge) -> None:
         assert self._engines.end_of_turn is not None
@@ -389,6 +478,7 @@ class VoiceSession:
             self.hearing.audio(start, order.end)
         )
         self.turns.judged(order.job, probability, self.hearing.position)
+        self._obey()
 
     # -- what has happened ---------------------------------------------------------------
 
@@ -419,13 +509,18 @@ class VoiceSession:
                 self.conversation.confirm(said.heard)
 
     def _time(self, frame: bytes) -> None:
-        """Send ``turn.latency`` with the first audible frame of the awaited reply."""
+        """Send ``turn.latency`` with the first audible frame of the awaited reply.
+
+        Its end point is the first sample above −50 dBFS in it, as a recording would show.
+        """
         watch, last = self._watch, self.speaker.last
         if watch is None or last is None or last.turn_id != watch.answer.turn_id:
             return
-        if level_dbfs(frame) > AUDIBLE_DBFS:
+        sound = first_above(frame, AUDIBLE_DBFS)
+        if sound is not None:
             self._watch = None
-            self._emit(watch.report(last.message_id, self.clock_ms))
+            at = self.clock_ms + sound * 1000 // RATE
+            self._emit(watch.report(last.message_id, at))
 
     def _mark(self, point: str) -> None:
         if self._watch is not None:
@@ -472,6 +567,8 @@ class VoiceSession:
         self.speaker.interrupt("cancelled")
         self._report()
         self.tape.flush()
+        for told in tuple(self._when_ended):
+            told()
         for task in tuple(self._running):
             task.cancel()
         self._spawn(self.conversation.aclose())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pinecall_cli.protocol.frames import Command
 
 if TYPE_CHECKING:
+    from pinecall_cli.server.conversation import Conversation
     from pinecall_cli.server.registry import RegisteredAgent
 
 
@@ -20,6 +21,7 @@ class Session(Protocol):
 
     call_id: str
     agent: RegisteredAgent
+    conversation: Conversation
 
     def handle(self, command: Command) -> None:
         """Obey a call-scoped command of the agent's owner and emit what answers it.
@@ -43,6 +45,10 @@ class Session(Protocol):
 
     def reannounce(self) -> None:
         """Say again what this session is (`call.started`): its agent has come back."""
+        ...
+
+    def inject(self, text: str) -> None:
+        """Take text as if the other side had said or written it."""
         ...
 
     def end(self, reason: str) -> None:

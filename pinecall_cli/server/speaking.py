@@ -61,6 +61,11 @@ class Utterance:
         """Milliseconds synthesised and not yet played."""
         return (len(self.audio) - self.played) * 1000 // (RATE * 2)
 
+    @property
+    def over(self) -> bool:
+        """Whether all of it has been given to the line."""
+        return self.closed and self.played >= len(self.audio)
+
     def push(self, text: str, pcm: bytes, words: Sequence[TimedWord]) -> None:
         """Append a synthesised sentence; ``words`` are timed from the start of ``pcm``."""
         if self.audio and pcm:
@@ -107,6 +112,10 @@ class Speaker:
     def idle(self) -> bool:
         """Return whether nothing is playing and nothing is waiting."""
         return not self._queue
+
+    def holds(self, utterance: Utterance) -> bool:
+        """Return whether ``utterance`` plays or waits to."""
+        return any(waiting is utterance for waiting in self._queue)
 
     def enqueue(self, utterance: Utterance) -> None:
         """Play ``utterance`` after everything already waiting."""

@@ -1,8 +1,8 @@
 """Both sides of a call, laid side by side: for listening in and for recordings.
 
-The caller's frame for a position may come up to 200 ms after the agent's was sent (by then it
-counts as silence), so what goes out here runs that much behind the call. 16 kHz, int16 mono,
-20 ms a frame.
+The caller's frame for a position comes after the agent's was sent, so what goes out here runs
+200 ms behind the call, and waits longer for a caller whose audio lags more (`Arrivals` bounds
+that). 16 kHz, int16 mono, 20 ms a frame.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from pinecall_cli.server.arrivals import GAP_MS, LIMIT_MS
 from pinecall_cli.server.speaking import FRAME_BYTES, FRAME_MS
 
 LAG_MS = 200
+LATEST_MS = LIMIT_MS + 2 * GAP_MS
+"""The caller never lags this much; what is not there by now was not said."""
 
 Listener = Callable[[bytes, bytes], None]
 """Takes the caller's and the agent's frame of one position. Must not wait."""
@@ -39,20 +42,21 @@ class Tape:
         return stop
 
     def step(self, agent: bytes) -> None:
-        """Take the agent's frame of one step; pass on the pair that is complete by now."""
+        """Take the agent's frame of one step; pass on the pairs that are complete by now."""
         self._agent.append(agent)
-        if len(self._agent) > LAG_MS // FRAME_MS:
-            self._pass_on()
+        while len(self._agent) > LAG_MS // FRAME_MS:
+            caller = self._caller(self._position, self._position + FRAME_MS)
+            if len(caller) < FRAME_BYTES and len(self._agent) <= LATEST_MS // FRAME_MS:
+                return
+            self._pass_on(caller)
 
     def flush(self) -> None:
         """The call is over: pass on what is left."""
         while self._agent:
-            self._pass_on()
+            self._pass_on(self._caller(self._position, self._position + FRAME_MS))
 
-    def _pass_on(self) -> None:
+    def _pass_on(self, caller: bytes) -> None:
         agent = self._agent.popleft()
-        start, self._position = self._position, self._position + FRAME_MS
-        if self._listeners:
-            caller = self._caller(start, self._position).ljust(FRAME_BYTES, b"\0")
-            for listener in tuple(self._listeners):
-                listener(caller, agent)
+        self._position += FRAME_MS
+        for listener in tuple(self._listeners):
+            listener(caller.ljust(FRAME_BYTES, b"\0"), agent)

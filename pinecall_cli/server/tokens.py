@@ -1,7 +1,9 @@
 """Short-lived tokens: who may open one call or chat, with which agent, and what we know of them.
 
-256 random bits, good once, for 60 s. The server keeps a digest only; looking one up tells an
-attacker nothing by its time, because what is compared is the digest of what they sent.
+256 random bits, good once, for 60 s; one for a stream can be shown again for an hour after its
+first use, since whoever watches a call log comes back with it. The server keeps a digest only;
+looking one up tells an attacker nothing by its time, because what is compared is the digest of
+what they sent.
 """
 
 from __future__ import annotations
@@ -10,18 +12,22 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pinecall_cli.server.organisation import Organisation
 
-Channel = Literal["webrtc", "chat"]
+Channel = Literal["webrtc", "chat", "stream"]
+Scope = Literal["observe", "participate", "supervise"]
+"""What the holder of a stream token may do: read, also speak up in a call, also steer it."""
 
 LIFETIME_S = 60.0
+RETURN_S = 3_600.0
+"""How long after its first use a stream token still lets its holder come back."""
 OUTSTANDING = 10_000
 """Tokens that may wait to be used; far above what 60 s of real callers need."""
-PREFIXES: Mapping[Channel, str] = {"webrtc": "wrtc_", "chat": "cht_"}
+PREFIXES: Mapping[Channel, str] = {"webrtc": "wrtc_", "chat": "cht_", "stream": "str_"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,16 @@ class Grant:
     """Slug."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Sealed: said by whoever held the key, so it wins over what a browser says."""
+    agents: tuple[str, ...] = ()
+    """Of a stream token: further slugs it covers."""
+    scope: Scope = "observe"
+    """Of a stream token."""
+    call_id: str | None = None
+    """Of a stream token: the one call it is for; None for all of its agents."""
+
+    def covers(self, slug: str) -> bool:
+        """Tell whether an agent is among those it was minted for."""
+        return slug == self.agent or slug in self.agents
 
 
 class TooManyTokens(Exception):
@@ -54,6 +70,8 @@ class Tokens:
         self._now, self._random = now, random
         self._grants: dict[bytes, tuple[float, Grant]] = {}
         """By digest, oldest first: expiry and grant."""
+        self._returning: dict[bytes, tuple[float, Grant]] = {}
+        """Of stream tokens that were used, likewise."""
 
     def mint(self, grant: Grant) -> str:
         """Return a new token for ``grant``; URL-safe.
@@ -74,23 +92,44 @@ class Tokens:
         It is used up also when it was minted for another channel.
         """
         self._expire()
-        wanted = digest(token)
-        found = None
-        for known in self._grants:
-            if hmac.compare_digest(known, wanted):
-                found = known
+        found = known_among(self._grants, token)
         if found is None:
             return None
         _, grant = self._grants.pop(found)
         return grant if grant.channel == channel else None
 
+    def attach(self, token: str) -> Grant | None:
+        """Return what a stream token stands for, the first time or again; None if it is not good.
+
+        A token for a call or chat that is shown here is used up.
+        """
+        grant = self.consume(token, "stream")
+        if grant is not None:
+            while len(self._returning) >= OUTSTANDING:
+                del self._returning[next(iter(self._returning))]
+            self._returning[digest(token)] = self._now() + RETURN_S, grant
+            return grant
+        found = known_among(self._returning, token)
+        return None if found is None else self._returning[found][1]
+
     def _expire(self) -> None:
         now = self._now()
-        while self._grants:
-            oldest = next(iter(self._grants))
-            if self._grants[oldest][0] > now:
-                break
-            del self._grants[oldest]
+        for kept in (self._grants, self._returning):
+            while kept:
+                oldest = next(iter(kept))
+                if kept[oldest][0] > now:
+                    break
+                del kept[oldest]
+
+
+def known_among(kept: Iterable[bytes], token: str) -> bytes | None:
+    """Return the digest of ``token`` if it is among those kept. Each is compared, at one pace."""
+    wanted = digest(token)
+    found = None
+    for known in kept:
+        if hmac.compare_digest(known, wanted):
+            found = known
+    return found
 
 
 def digest(token: str) -> bytes:

@@ -112,6 +112,12 @@ class Translator:
     def _ringing(self, event: events.CallRinging, seq: int, ts: float) -> Iterator[Draft]:
         yield "call.ringing", {"direction": event.direction, "from": event.from_, "to": event.to}
 
+    def _dialing(self, event: events.CallDialing, seq: int, ts: float) -> Iterator[Draft]:
+        yield "call.ringing", {"direction": "outbound", "from": event.from_, "to": event.to}
+
+    def _rejected(self, event: events.CallRejected, seq: int, ts: float) -> Iterator[Draft]:
+        yield from self._over(event.reason, 0, ts)
+
     def _started(self, event: events.CallStarted, seq: int, ts: float) -> Iterator[Draft]:
         if self._since is not None:
             return  # announced again to an agent that came back
@@ -292,6 +298,8 @@ class Translator:
 
 TELL: dict[type[Event], Callable[[Translator, Any, int, float], Iterator[Draft]]] = {
     events.CallRinging: Translator._ringing,
+    events.CallDialing: Translator._dialing,
+    events.CallRejected: Translator._rejected,
     events.CallStarted: Translator._started,
     events.CallEnded: Translator._ended,
     events.LlmChatStarted: Translator._chat_started,

@@ -14,6 +14,7 @@ from pinecall_cli.call.session import SessionState
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Received
 from pinecall_cli.protocol.ids import match_agent_id
+from pinecall_cli.protocol.log import LogEntry
 from pinecall_cli.view.output import Output
 
 RENAMED = {"type": "wire_type", "agent": "wire_agent"}
@@ -73,6 +74,19 @@ def record_line(record: Record) -> bytes:
     """Return the line of a record of ours."""
     head = {"type": record.type, "ts": iso(record.at), "agent": record.agent}
     return _line(head | record.fields())
+
+
+def entry_line(entry: LogEntry) -> bytes:
+    """Return the line of a call log's entry: as it is stored, but for its time."""
+    head = {"seq": entry.seq, "ts": _log_time(entry.ts), "call": entry.call, "agent": entry.agent}
+    return _line(head | {"type": entry.type, "data": entry.data})
+
+
+def _log_time(ts: float) -> str | float:
+    try:
+        return iso(ts)
+    except ValueError:
+        return ts  # another server's idea of a time: better that than none
 
 
 def iso(at: float) -> str:

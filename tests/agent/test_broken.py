@@ -167,15 +167,26 @@ def told(problems: tuple[Problem, ...]) -> list[str]:
     return [f"{problem.code} {problem.where}" for problem in problems]
 
 
-def problems_of(target: Path) -> tuple[Problem, ...]:
+def refusal(target: Path, limit: float = 2.0) -> AgentFileProblems:
     with pytest.raises(AgentFileProblems) as caught:
-        load(target, limit=0.5)
-    return caught.value.problems
+        load(target, limit=limit)
+    return caught.value
+
+
+def problems_of(target: Path) -> tuple[Problem, ...]:
+    return refusal(target).problems
 
 
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_a_broken_file_is_told_whole_with_every_place(name: str):
-    assert told(problems_of(Path(name))) == BROKEN[name]
+    error = refusal(Path(name))
+    assert told(error.problems) == BROKEN[name]
+    assert error.exit_code == 2
+    assert error.where is not None
+    for problem in error.problems:
+        assert problem.message
+        assert not problem.message.endswith(".")
+        assert "Traceback" not in problem.message
 
 
 @pytest.mark.parametrize("name", sorted(BROKEN))
@@ -189,19 +200,6 @@ def test_the_offline_check_says_the_same_without_running_anything(name: str):
 def test_the_corpus_has_an_expectation_for_every_file():
     files = {path.name for path in CORPUS.iterdir() if path.is_file()}
     assert files - NAMED_BY_OTHERS == set(BROKEN)
-
-
-@pytest.mark.parametrize("name", sorted(BROKEN))
-def test_every_error_has_words_and_exit_code_2(name: str):
-    with pytest.raises(AgentFileProblems) as caught:
-        load(Path(name), limit=0.5)
-    assert caught.value.exit_code == 2
-    assert caught.value.errors
-    assert caught.value.where is not None
-    for problem in caught.value.problems:
-        assert problem.message
-        assert not problem.message.endswith(".")
-        assert "Traceback" not in problem.message
 
 
 def test_a_prompt_of_10_mb_is_refused_where_it_is_named(tmp_path: Path):

@@ -73,7 +73,6 @@ a = Agent(
         "wrong_type 9:30",
         "invalid_origin 10:40",
         "unknown_key 11:5",
-        "wrong_type 13:11",
     ]
 
 
@@ -97,7 +96,7 @@ if (walrus := mine): ...
 a = Agent("a", tools=[t, one, second, mine, Kit, loop, problem, walrus, t.x, mistyped])
 b = Agent("b", tools=TOOLS)
 """)
-    assert told(checked) == ["unknown_tool 13:75"]
+    assert told(checked) == ["unknown_tool 13:78"]
     assert checked.problems[0].hint == "it has `mine`, `later`"
 
 
@@ -202,3 +201,9 @@ def test_a_problem_is_json_as_the_contract_has_it(tmp_path: Path):
         "message": "unknown key `vioce`",
         "hint": "did you mean `voice`?",
     }
+
+
+def test_a_tool_name_no_provider_takes_is_told_in_wire_form_too(tmp_path: Path):
+    wire = "{type: function, function: {name: 'a b', description: x, parameters: {}}}"
+    (tmp_path / "a.yaml").write_text(f"llm: script\ntools: [{wire}]")
+    assert told(check(tmp_path / "a.yaml")[0]) == ["bad_tool_name 2:9"]

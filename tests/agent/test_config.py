@@ -58,7 +58,9 @@ def test_renamed_and_shortened_values_travel_as_the_wire_wants_them():
         "greeting": "Hi",
         "greetingInChat": True,
         "tools": [PING.wire()],
-        "skills": [{"name": "s", "description": "d", "tools": [PING.wire()], "activation": "model"}],
+        "skills": [
+            {"name": "s", "description": "d", "tools": [PING.wire()], "activation": "model"}
+        ],
         "knowledge_base": ["kb_1", "kb_2"],
     }
 

@@ -179,9 +179,7 @@ def test_an_update_sends_what_changed_and_nothing_else():
 
 
 def test_an_update_of_tools_swaps_the_functions():
-    agent = Agent(
-        "a", tools=[ping], skills=[{"name": "s", "description": "d", "tools": [ping]}]
-    )
+    agent = Agent("a", tools=[ping], skills=[{"name": "s", "description": "d", "tools": [ping]}])
     agent.update(tools=[pong])
     assert agent.tools == {"ping": ping, "pong": pong}
     agent.update(skills=[])

@@ -133,3 +133,21 @@ def test_objects_without_a_plain_form_count_by_their_type():
     assert fingerprint(make(object())) == fingerprint(make(object()))
     assert fingerprint(make(object())) != fingerprint(make(Exception()))
     assert fingerprint(make([object()])) == fingerprint(make([object()]))
+
+
+def test_tools_and_their_like_count_by_the_function_inside():
+    from pinecall_cli.agent.tools import tool
+
+    def make(step: int) -> Any:
+        def inner(n: int) -> int:
+            return n + step
+
+        wrapped = tool(inner)
+
+        def use() -> Any:
+            return wrapped, wrapped
+
+        return use
+
+    assert fingerprint(make(1)) == fingerprint(make(1))
+    assert fingerprint(make(1)) != fingerprint(make(2))

@@ -268,17 +268,17 @@ def test_a_file_that_hangs_is_given_up_and_the_next_load_is_not_held_up(
     run, tmp_path: Path, endless: str
 ):
     (tmp_path / "slow.py").write_text("import threading\nthreading.Event().wait()\n")
-    error = refusal(run, endless, limit=0.2)
+    error = refusal(run, endless, limit=1.0)
     assert error.code == "import_timeout"
     assert error.where.line is not None
-    assert "0.2 s" in error.message
+    assert "after 1 s" in error.message
     (tmp_path / "slow.py").write_text("ok = True\n")
     assert run(endless.replace("while True: pass", "x = 1").replace(".wait()", "")).watched
 
 
 def test_a_busy_loop_is_asked_to_stop(run):
     before = {thread.ident for thread in threading.enumerate()}
-    refusal(run, "while True: pass", limit=0.1)
+    refusal(run, "while True: pass", limit=0.5)
     for thread in threading.enumerate():
         if thread.ident not in before:
             thread.join(10)

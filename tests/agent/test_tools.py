@@ -269,3 +269,8 @@ def test_options_are_kept_and_a_tool_can_still_be_called():
 
 def test_an_exception_without_words_is_its_type():
     assert describe(ValueError("")) == "ValueError"
+
+
+async def test_a_tool_made_by_hand_takes_arguments_as_they_come():
+    made = Tool("echo", "Echoes.", {}, lambda **given: given)
+    assert await made.run('{"a": 1}') == {"a": 1}

@@ -73,7 +73,7 @@ def test_a_device_that_is_not_there_is_an_error_with_the_list_as_its_fix(text, s
 def test_without_portaudio_the_fix_is_the_line_to_type_here(platform, tool, fix):
     error = portaudio_missing(platform, which=lambda name: name if name == tool else None)
     assert str(error.fix).startswith(fix)
-    assert "pinecall chat" in str(error.fix)
+    assert "--say TEXT" in str(error.fix)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,13 @@ def test_frames_are_equally_long_and_lose_nothing(data: bytes, rate: int, ms: in
     assert not any(joined[len(data) :])
 
 
+def test_the_first_and_the_last_sound_above_a_level_are_found():
+    sound = pcm.from_samples(array("h", [0, 100, -104, 0, 105, 60, 0]))
+    assert (pcm.first_above(sound, -50), pcm.last_above(sound, -50)) == (2, 5)
+    assert pcm.first_above(bytes(8), -50) is None
+    assert pcm.last_above(b"", -50) is None
+
+
 @given(whole_samples)
 def test_samples_there_and_back_are_the_same(data: bytes):
     assert pcm.from_samples(pcm.samples(data)) == data

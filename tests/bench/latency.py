@@ -68,7 +68,7 @@ class Turn:
     """Where its last frame ends, room and all."""
     happened: list[Event] = field(default_factory=list)
     recorded: float | None = None
-    """The time off the stereo recording, in ms."""
+    """The time off the stereo recording, in ms; None if it was split, or its room is loud."""
 
     @property
     def said(self) -> events.TurnLatency | None:
@@ -112,7 +112,7 @@ class Tape:
         nexts = [turn.started for turn in self.turns[1:]]
         for turn, until in zip(self.turns, [*nexts, self.at(self.agent)], strict=True):
             last = last_audible(caller, self.rate, turn.started, turn.ended)
-            if last is not None and not turn.split:
+            if turn.recording.quiet and last is not None and not turn.split:
                 first = first_audible(agent, self.rate, last, until)
                 turn.recorded = None if first is None else first - last
 

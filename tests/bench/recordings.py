@@ -1,14 +1,12 @@
 """The recordings a bench plays, and where in them, by level alone, speech ends.
 
-Half of them were made in rooms that hiss above −50 dBFS: read as they are, their last sound is
-the end of the file, not that of the speech. So what follows the last word is faded into silence
-first. Where it ends is told by the level of 20 ms frames against the hiss, never by a VAD: the
-clock of a bench must not be the thing it measures.
+A VAD must not be the clock of a bench that measures one: the end of the last word is the end of
+the last 20 ms above −50 dBFS, and the room behind it is silenced. Where the room itself is
+loud, level tells nothing: such a recording is played as it is, and no time is read off it.
 """
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
 
 from pinecall_cli.audio.pcm import from_samples, level_dbfs, samples
@@ -17,22 +15,24 @@ from tests.audio_clips.wer import Clip, clips
 
 RATE = 16_000
 FRAME = RATE // 50
-AUDIBLE = round(32768 * 10 ** (-50 / 20))
-"""The amplitude of −50 dBFS; a louder sample is heard."""
-ABOVE_HISS_DB = 6.0
+AUDIBLE_DBFS = -50.0
+AUDIBLE = 32768 * 10 ** (AUDIBLE_DBFS / 20)
+"""An amplitude; a louder sample is heard."""
+QUIET_ROOM_DBFS = -56.0
+"""A room louder than this crackles above −50 dBFS."""
 FADE = RATE // 100
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a caller says, at 16 kHz, silent from the end of the last word on."""
+    """What a caller says, at 16 kHz."""
 
     name: str
     text: str
     people: bool
     pcm: bytes
-    muted_ms: int
-    """How much of the room behind the last word was silenced."""
+    quiet: bool
+    """Whether its room is below −50 dBFS, so that level shows where speech ends."""
 
 
 def recordings(pattern: str = "") -> list[Recording]:
@@ -41,23 +41,21 @@ def recordings(pattern: str = "") -> list[Recording]:
 
 
 def recording(clip: Clip) -> Recording:
-    """Return ``clip`` with the room behind its last word silenced."""
+    """Return ``clip``, in a quiet room with silence behind the last word."""
     pcm, rate = read_wav(clip.path)
     assert rate == RATE, clip.path
-    sound = samples(pcm)
-    levels = [
-        level_dbfs(from_samples(sound[at : at + FRAME]))
-        for at in range(0, len(sound) - FRAME + 1, FRAME)
-    ]
-    hiss = sorted(levels)[len(levels) // 10]
-    bound = max(-50.0, min(hiss + ABOVE_HISS_DB, max(levels) - 30)) if hiss > -55 else -50.0
-    end = FRAME * (1 + max(n for n, level in enumerate(levels) if level > bound))
-    kept = array("h", sound[:end])
-    for back in range(1, min(FADE, end) + 1):
-        kept[-back] = round(kept[-back] * back / FADE)
-    silence = array("h", bytes(2 * (len(sound) - end)))
-    muted = round(1000 * (len(sound) - end) / RATE)
-    return Recording(clip.path.name, clip.text, clip.people, (kept + silence).tobytes(), muted)
+    frames = [pcm[at : at + 2 * FRAME] for at in range(0, len(pcm), 2 * FRAME)]
+    levels = [level_dbfs(frame) for frame in frames]
+    spoken = 1 + max(n for n, level in enumerate(levels) if level > AUDIBLE_DBFS)
+    quietest = [frame for _, frame in sorted(zip(levels, frames, strict=True))][: len(frames) // 10]
+    room = frames[spoken:] if len(frames) - spoken >= 3 else quietest
+    quiet = level_dbfs(b"".join(room)) < QUIET_ROOM_DBFS
+    if quiet:
+        sound = samples(b"".join(frames[:spoken]))
+        for back in range(1, min(FADE, len(sound)) + 1):
+            sound[-back] = round(sound[-back] * back / FADE)
+        pcm = from_samples(sound).ljust(len(pcm), b"\0")
+    return Recording(clip.path.name, clip.text, clip.people, pcm, quiet)
 
 
 def first_audible(pcm: bytes, rate: int, start: float, end: float) -> float | None:

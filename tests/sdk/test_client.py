@@ -7,6 +7,7 @@ import gc
 import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from pinecall_cli.errors import (
 from pinecall_cli.protocol import commands
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.client import Pinecall
+from pinecall_cli.sdk.discover import key_of
 from pinecall_cli.sdk.registration import RegistrationRefusedError
 from pinecall_cli.sdk.rest import Rest
 from pinecall_cli.server.embedded import EmbeddedServer
@@ -215,17 +217,24 @@ async def test_a_live_holder_of_the_name_is_a_conflict(
 async def test_a_configuration_the_server_refuses_fails_the_registration(
     client: Pinecall,
 ) -> None:
-    client.on("error", Log())
+    errors = Log()
+    client.on("error", errors)
     agent = desk()
     client.add(agent)
     await client.registered()
     with pytest.raises(Exception, match="nova-2"):
         await client.configure("front-desk", {"stt": "deepgram/nova-2"})
     await client.configure("front-desk", {"prompt": "still fine"})
+    client.swap("front-desk", agent, replace(agent.config, stt="deepgram/nova-2"))
+    with pytest.raises(Exception, match="nova-2"):
+        await client.create("front-desk")
+    await client.configure("front-desk", {"prompt": "and still"})
+    assert not errors.entries
     bad = desk("bad")
     client.add(bad, replace(bad.config, stt="deepgram/nova-2"))
     with pytest.raises(RegistrationRefusedError):
         await client.registered("bad")
+    assert len(errors.entries) == 1
 
 
 async def test_who_was_kicked_stays_away_until_asked(
@@ -373,12 +382,15 @@ async def test_a_round_in_flight_ends_on_the_tools_it_began_with(client: Pinecal
     await client.registered()
     first = asyncio.ensure_future(chat(client, "front-desk", "tool work {}"))
     await begun.wait()
-    client.replace("front-desk", newer.config, newer.tools, agent=newer)
+    client.swap("front-desk", newer, newer.config)
     await chat(client, "front-desk", "tool work {}")
     go_on.set()
     await first
     assert [event.result for event, _ in results.entries] == ["new", "old"]
     assert client.get_agent("front-desk") is newer
+    assert agent.wire is None
+    newer.update(prompt="Newest.")
+    assert await client.configure("front-desk", {"timezone": "UTC"}) is None
 
 
 async def test_preparing_handlers_are_waited_for(client: Pinecall) -> None:
@@ -616,6 +628,23 @@ async def test_it_comes_back_and_brings_everything_with_it() -> None:
     assert names[-1] == "connected"
 
 
+async def test_it_comes_back_to_a_local_server_with_another_key(tmp_path: Path) -> None:
+    async with EmbeddedServer(engines=Engines(), run_dir=tmp_path) as first:
+        url, port, known = first.url, first.port, Secret(first.key)
+        client = Pinecall(lambda: key_of(url, tmp_path) or known, url)
+        client.on("error", Log())
+        lost = Log()
+        client.on("disconnected", lost)
+        client.add(desk())
+        await client.registered()
+    await lost.until()
+    async with EmbeddedServer(engines=Engines(), run_dir=tmp_path, port=port) as second:
+        assert second.key != first.key
+        await client.registered()
+        assert set(await listed(second)) == {"front-desk"}
+        await client.disconnect()
+
+
 async def test_a_request_under_way_fails_when_the_connection_is_lost() -> None:
     async with EmbeddedServer(engines=Engines(), keys=["pk_1"]) as server:
         client = Pinecall("pk_1", server.url)
@@ -681,6 +710,14 @@ async def test_a_handle_never_connects_and_hears_what_the_cli_hears(
     await chat(client, "front-desk", "Hello")
     _, call = await heard.until()
     assert handle.calls() == (call,)
+    await handle.configure("front-desk", {"prompt": "by the handle"})
+    handle.agent("second", llm="script", prompt="made while running")
+    await handle.registered()
+    assert set(client.names) == {"front-desk", "second"}
+    await handle.remove_agent("second")
+    assert client.names == ("front-desk",)
+    handle.route_callers(["+34600123456"])
+    handle.send(commands.Ping())
     release()
     release()
     await chat(client, "front-desk", "Hello?", session=call.id)

@@ -130,7 +130,7 @@ async def test_other_errors_are_told_and_refuse_nothing() -> None:
         await errors.until(lambda problem: str(problem) == "and this")
         await peer.say("agent.created", agent_id="front-desk")
         await client.registered()
-        assert [getattr(problem, "code", "") for (problem,) in errors.entries][0] == (
+        assert next(getattr(problem, "code", "") for (problem,) in errors.entries) == (
             "model_not_allowed"
         )
 

@@ -20,7 +20,7 @@ from pinecall_cli.errors import (
 )
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Received
-from pinecall_cli.sdk.link import MAX_OUTGOING, Link
+from pinecall_cli.sdk.link import MAX_OUTGOING, STALE_KEYS, Link
 from pinecall_cli.sdk.socket import Socket, SocketClosedError
 from pinecall_cli.settings import Secret
 from tests.sdk.jumping import BACKEND
@@ -74,7 +74,7 @@ class Line(Socket):
 class World:
     """A link, the lines it opened, and everything its ears were told, with the time."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, key: Any = None, **options: Any) -> None:
         self.lines: asyncio.Queue[Line] = asyncio.Queue()
         self.told: list[tuple[Any, ...]] = []
         self.frames: list[Received] = []
@@ -84,7 +84,7 @@ class World:
         self.opened_at: list[float] = []
         self.link = Link(
             "ws://voice.test",
-            Secret("pk_1"),
+            key or Secret("pk_1"),
             self,
             chance=lambda: 0.0,
             open_socket=self.open,
@@ -235,6 +235,33 @@ async def test_a_refused_key_is_final(with_error: bool) -> None:
         assert "pk_1" not in str(gave_up.as_json())
         await asyncio.sleep(100)
         assert len(w.opened_at) == 1
+
+
+async def test_a_key_that_can_change_is_asked_for_at_every_connection() -> None:
+    keys = iter(["pk_1", "pk_1", "pk_2"])
+    async with world(key=lambda: Secret(next(keys))) as w:
+        line = await w.connected()
+        line.hang_up()
+        stale = await w.lines.get()
+        assert (await stale.hear())["api_key"] == "pk_1"
+        stale.say("error", code="INVALID_KEY", error="Invalid API key")
+        fresh = await w.lines.get()
+        assert (await fresh.hear())["api_key"] == "pk_2"
+        fresh.say("connected")
+        await pause()
+        assert w.link.is_up
+
+
+async def test_a_key_that_can_change_and_stays_wrong_is_refused_in_the_end() -> None:
+    async with world(key=lambda: Secret("pk_1")) as w:
+        line = await w.connected()
+        line.hang_up()
+        while not any(entry[0] == "gave_up" for entry in w.told):
+            line = await w.lines.get()
+            line.say("error", code="INVALID_KEY", error="Invalid API key")
+            await pause()
+        assert len(w.opened_at) == STALE_KEYS + 2
+        assert w.now < 40
 
 
 async def test_a_server_that_says_nothing_is_given_up_after_ten_seconds_and_tried_again() -> None:

@@ -36,7 +36,11 @@ async def calling(server: EmbeddedServer, client: Pinecall, agent: Agent) -> Asy
         held = asyncio.ensure_future(
             microphone.hold(silent, play=lambda frame: None, hear=lambda received: None)
         )
-        (call,) = await started.until()
+        waiting = asyncio.ensure_future(started.until())
+        await asyncio.wait({waiting, held}, return_when=asyncio.FIRST_COMPLETED)
+        if held.done():
+            held.result()
+        (call,) = await waiting
         yield call
         over.set()
         await held

@@ -345,13 +345,13 @@ async def test_a_malformed_history_request_is_answered_too():
 @pytest.mark.parametrize(
     ("event", "answer"),
     [
-        ("call.dial", "call.error"),
+        ("call.bridge", "call.error"),
         ("line.create", "line.error"),
         ("session.pause", "error"),
     ],
 )
 async def test_what_this_server_does_not_have_is_said(event: str, answer: str):
-    fields = {"agent_id": "a", "to": "+14155550100", "from": PHONE, "number": PHONE}
+    fields = {"agent_id": "a", "target": "b", "number": PHONE}
     async with embedded() as server, connected(server) as peer:
         await peer.send(event, **fields)
         told = await peer.receive()

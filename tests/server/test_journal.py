@@ -276,6 +276,8 @@ def test_every_type_of_the_log_that_a_session_can_cause_has_its_events():
 
 ALL = [
     events.CallRinging(from_="+1", to="+2"),
+    events.CallDialing(from_="+1", to="+2"),
+    events.CallRejected(),
     STARTED,
     ENDED,
     events.LlmChatStarted(),

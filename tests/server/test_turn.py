@@ -24,16 +24,21 @@ from pinecall_cli.server.turn import (
 
 
 class Floor:
-    """A call's turn machine with a caller, a recogniser and a judge that do as they are told."""
+    """A call's turn machine with a caller, a recogniser and a judge that do as they are told.
+
+    The numbers of its rules are the tests' own; those of the product are tuned to recordings.
+    """
 
     def __init__(self, *, judge: float | None = 0.9, text: str = "hello there", **rules: object):
         numbers = count(1)
+        rules = {"ask_after_ms": (200, 400, 600), "least_ms": 0, "limit_ms": 1000, **rules}
         self.turns = Turns(TurnRules(**rules), mint=lambda: f"u{next(numbers)}")  # type: ignore[arg-type]
         self.now = 0
         self.judge, self.text = judge, text
         self.log: list[object] = []
         self.answers: list[Answer] = []
         self.wait_decode = False
+        self.asked = 0
         self.held: list[Decode] = []
 
     def run(self, ms: int, playing: Playing | None = None) -> None:
@@ -61,6 +66,7 @@ class Floor:
                         upto = end if kind == "piece" else None
                         self.turns.decoded(job, self.text, self.now, upto)
                     case Judge(job=job):
+                        self.asked += 1
                         if self.judge is not None:
                             self.turns.judged(job, self.judge, self.now)
                     case Answer():
@@ -121,6 +127,35 @@ def test_an_unfinished_sentence_waits_for_the_limit():
     assert floor.names().count("turn.pause") == 1
     floor.run(60)
     assert floor.answers[0].decided_at - 1200 in range(1000, 1060)
+
+
+def test_however_sure_the_judge_is_a_short_silence_ends_nothing():
+    floor = Floor(least_ms=560, limit_ms=800)
+    floor.speak(1000)
+    floor.run(540)
+    assert not floor.answers
+    floor.run(20)
+    assert floor.answers[0].decided_at == 1560
+    assert "eager.turn" not in floor.names()
+
+
+def test_a_voice_that_may_have_begun_holds_the_end_of_a_turn_back():
+    floor = Floor()
+    floor.speak(1000)
+    floor.turns.stirring = True
+    floor.run(1200)
+    assert not floor.answers
+    floor.turns.stirring = False
+    floor.run(20)
+    assert len(floor.answers) == 1
+
+
+def test_a_judge_who_is_sure_is_not_asked_again():
+    asked = Floor(judge=0.9, least_ms=700), Floor(judge=0.3, least_ms=700)
+    for floor in asked:
+        floor.speak(1000)
+        floor.run(680)
+    assert [floor.asked for floor in asked] == [1, 3]
 
 
 def test_speaking_again_before_the_end_resumes_the_turn():

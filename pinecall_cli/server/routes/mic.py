@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import uuid
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import msgspec
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pinecall_cli.audio import mulaw
 from pinecall_cli.errors import EngineError
-from pinecall_cli.protocol import codec, commands, events, mic
-from pinecall_cli.protocol.config import ConfigRefused, browser_overrides
-from pinecall_cli.protocol.frames import Event, Unknown
+from pinecall_cli.protocol import mic
+from pinecall_cli.protocol.config import ConfigRefused
+from pinecall_cli.protocol.frames import Unknown
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.conversation import Conversation
+from pinecall_cli.server.calls import hold, language_of, open_session, phone_call_id
+from pinecall_cli.server.handset import Handset
+from pinecall_cli.server.mic_line import MicLine
+from pinecall_cli.server.organisation import Organisation
+from pinecall_cli.server.outlet import Outlet
 from pinecall_cli.server.registry import RegisteredAgent
-from pinecall_cli.server.session import CallDetails, VoiceSession
-from pinecall_cli.server.speaking import RATE
+from pinecall_cli.server.session import CallDetails
+from pinecall_cli.server.switchboard import decide
 from pinecall_cli.server.tokens import Grant
+from pinecall_cli.server.waiting import NotConnectedError
 
 log = logging.getLogger("pinecall.server")
-
-OUTBOX = 1_000
-"""Messages that may wait for a caller who reads too slowly: ten seconds and more of audio."""
-ARRIVED = 100
-"""Frames of the caller kept between two steps; more is a burst nobody can have spoken."""
 
 
 class Refusal(Exception):
@@ -52,14 +47,20 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
 
     async def endpoint(socket: WebSocket) -> None:
         grant = server.tokens.consume(socket.query_params.get("token", ""), "webrtc")
-        if grant is None:
+        org = None
+        if "token" not in socket.query_params:
+            org = server.organisations.of_header(socket.headers.get("authorization"))
+        if grant is None and org is None:
             await socket.send_denial_response(
                 JSONResponse({"detail": "the token is unknown, used or expired"}, 401)
             )
             return
         await socket.accept()
         try:
-            await serve(server, socket, grant)
+            if grant is not None:
+                await serve(server, socket, grant)
+            elif org is not None:
+                await answering(server, socket, org)
         except Refusal as refusal:
             body = {"code": refusal.code, "error": refusal.message}
             if refusal.fix:
@@ -76,6 +77,8 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
 async def serve(server: VoiceServer, socket: WebSocket, grant: Grant) -> None:
     """Start the call that the first frame asks for, and hold it to its end."""
     start = await first_frame(socket)
+    if isinstance(start, mic.MicAnswer):
+        raise Refusal("BAD_START", "waiting for calls needs a key, not a token")
     if server.draining:
         raise Refusal("SERVER_DRAINING", "the server is shutting down", close=1012)
     agent, number = called(server, grant, start)
@@ -83,33 +86,79 @@ async def serve(server: VoiceServer, socket: WebSocket, grant: Grant) -> None:
         await server.engines.wait()
     except EngineError as error:
         raise Refusal("ENGINE_UNAVAILABLE", error.message, fix=error.fix, close=1011) from None
-    session, outlet = open_session(server, agent, grant, start, number)
-    line = MicLine(socket, start)
+    details, config = details_of(server, agent, grant, start, number)
+    outlet = server.outlet(agent, details.call_id)
+    line = MicLine(socket, start, phone=number is not None)
     unsubscribe = outlet.subscribe(line.tell)
-    server.registry.opened(session)
     try:
         async with asyncio.TaskGroup() as tasks:
-            reader = tasks.create_task(line.read(session, outlet.emit))
-            writer = tasks.create_task(line.write(session))
+            reader = tasks.create_task(line.read())
+            writer = tasks.create_task(line.write())
             try:
-                await session.run(line, paced())
+                await take(server, agent, outlet, line, details, config)
+            except NotConnectedError:
+                log.debug("call %s was not taken", details.call_id)
             finally:
-                server.registry.closed(session)
                 unsubscribe()
                 line.tell(None)
                 reader.cancel()
             await writer
     except ExceptionGroup as problems:
-        log.error("call %s broke off", session.call_id, exc_info=problems)
+        log.error("call %s broke off", details.call_id, exc_info=problems)
     with suppress(WebSocketDisconnect, RuntimeError):
         await socket.close(1000)
 
 
-async def first_frame(socket: WebSocket) -> mic.MicStart:
-    """Return the frame that says what the caller wants.
+async def take(
+    server: VoiceServer,
+    agent: RegisteredAgent,
+    outlet: Outlet,
+    line: MicLine,
+    details: CallDetails,
+    config: Mapping[str, Any],
+) -> None:
+    """Let the agent decide about the call if its channel says so, then hold it.
 
     Raises:
-        Refusal: If it does not come within 5 s, or is no `MicStart`.
+        NotConnectedError: If it was turned away or given up; both sides know by then.
+    """
+    channel = agent.channel("phone", details.to) if details.transport == "phone" else None
+    conversation = None
+    if channel is not None and channel.ringing:
+        rings = partial(line.attach, emit=outlet.emit)
+        waiting = await decide(server, agent, outlet, details, config, rings)
+        config, conversation = waiting.config, waiting.conversation
+    session = open_session(server, agent, outlet, details, config, conversation=conversation)
+    line.attach(session, outlet.emit)
+    await hold(server, session, outlet, line)
+
+
+async def answering(server: VoiceServer, socket: WebSocket, org: Organisation) -> None:
+    """Let a terminal wait for calls to a number, and hold the first that it takes."""
+    first = await first_frame(socket)
+    if isinstance(first, mic.MicStart):
+        raise Refusal("BAD_START", "a call to an agent needs a token (`?token=`)")
+    if server.draining:
+        raise Refusal("SERVER_DRAINING", "the server is shutting down", close=1012)
+    try:
+        number = normalise_number(first.number)
+    except ConfigRefused as refused:
+        raise Refusal("BAD_NUMBER", refused.message, fix=refused.fix) from None
+    try:
+        # Before it can ring: whoever picks up is to hear the agent, not silence.
+        await server.engines.wait()
+    except EngineError as error:
+        raise Refusal("ENGINE_UNAVAILABLE", error.message, fix=error.fix, close=1011) from None
+    await Handset(socket, first, org, number, server.stamps).serve(server.switchboard)
+    with suppress(WebSocketDisconnect, RuntimeError):
+        await socket.close(1000)
+
+
+async def first_frame(socket: WebSocket) -> mic.MicStart | mic.MicAnswer:
+    """Return the frame that says what the terminal wants.
+
+    Raises:
+        Refusal: If it does not come within 5 s, or is no such frame.
     """
     try:
         async with asyncio.timeout(mic.START_TIMEOUT_S):
@@ -120,10 +169,8 @@ async def first_frame(socket: WebSocket) -> mic.MicStart:
         raise WebSocketDisconnect(message.get("code", 1006))
     frame = mic.decode_mic(message.get("text") or message.get("bytes") or b"")
     match frame:
-        case mic.MicStart():
+        case mic.MicStart() | mic.MicAnswer():
             return frame
-        case mic.MicAnswer():
-            raise Refusal("NOT_SUPPORTED", "answering a number is not available on this server")
         case Unknown(problem=problem) if problem:
             raise Refusal("BAD_START", f"the first frame is no `start`: {problem}")
         case _:
@@ -153,182 +200,26 @@ def called(
     return owner, number
 
 
-def open_session(
+def details_of(
     server: VoiceServer,
     agent: RegisteredAgent,
     grant: Grant,
     start: mic.MicStart,
     number: str | None,
-) -> tuple[VoiceSession, Any]:
-    """Return the call, ready to run, and its outlet."""
+) -> tuple[CallDetails, Mapping[str, Any]]:
+    """Return who calls whom, and what the call is configured with."""
     phone = number is not None
-    call_id = f"CA{secrets.token_hex(16)}" if phone else str(uuid.uuid4())
-    outlet = server.outlet(agent, call_id)
     config = agent.config_for("phone" if phone else "webrtc", number)
-    language = config.get("language")
     untrusted = start.metadata if isinstance(start.metadata, dict) else {}
-    metadata = {**untrusted, **grant.metadata}
     caller = start.from_ if isinstance(start.from_, str) else "webrtc"
     details = CallDetails(
-        call_id=call_id,
+        call_id=phone_call_id() if phone else str(uuid.uuid4()),
         from_="anonymous" if phone and caller == "webrtc" else caller,
         to=number or "webrtc",
         direction="inbound",
         transport="phone" if phone else "webrtc",
-        metadata=metadata,
-        language=language if isinstance(language, str) else "en",
+        metadata={**untrusted, **grant.metadata},
+        language=language_of(config),
         started_at=server.wall(),
     )
-    conversation = Conversation(
-        config=config,
-        channel=details.transport,
-        model=server.choose_model(config.get("llm")),
-        emit=outlet.emit,
-        now=partial(datetime.now, UTC),
-        metadata=metadata,
-    )
-    session = VoiceSession(
-        details,
-        agent=agent,
-        config=config,
-        conversation=conversation,
-        choose_model=server.choose_model,
-        engines=server.engines,
-        emit=outlet.emit,
-        wall=server.wall,
-    )
-    return session, outlet
-
-
-def paced() -> Callable[[int], Coroutine[Any, Any, None]]:
-    """Return a pace in real time, from now on; a step that is late is not made up by a pause."""
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-
-    async def wait(position_ms: int) -> None:
-        await asyncio.sleep(max(0.0, begun + position_ms / 1000 - loop.time()))
-
-    return wait
-
-
-class MicLine:
-    """The socket as a `Line`: 16 kHz inside, whatever the caller asked for outside."""
-
-    def __init__(self, socket: WebSocket, start: mic.MicStart) -> None:
-        from pinecall_cli.audio.resample import Resampler  # noqa: PLC0415 - numpy, voice only
-
-        self._socket, self._mulaw = socket, start.encoding == "mulaw"
-        self._phone = isinstance(start.to, str)
-        self._frame_bytes = start.sample_rate * 2 * mic.FRAME_MS // 1000
-        self._in = Resampler(start.sample_rate, RATE)
-        self._out = Resampler(RATE, start.sample_rate)
-        self._outgoing = bytearray()
-        self._arrived: deque[bytes] = deque(maxlen=ARRIVED)
-        self._outbox: asyncio.Queue[str | bytes | None] = asyncio.Queue()
-        self._digits = ""
-        self._complained = False
-
-    def receive(self) -> list[bytes]:
-        """Return what the caller sent since the last step."""
-        frames = list(self._arrived)
-        self._arrived.clear()
-        return frames
-
-    def send(self, frame: bytes) -> None:
-        """Queue one frame for the caller, exactly 20 ms in their format."""
-        self._outgoing += self._out.process(frame)
-        short = self._frame_bytes - len(self._outgoing)
-        if short > 0:  # the resampler's delay, once
-            self._outgoing[:0] = bytes(short)
-        audio = bytes(self._outgoing[: self._frame_bytes])
-        del self._outgoing[: self._frame_bytes]
-        self._outbox.put_nowait(mulaw.encode(audio) if self._mulaw else audio)
-
-    def tell(self, text: str | None) -> None:
-        """Queue one text frame; None ends the writing when all before it is sent."""
-        self._outbox.put_nowait(text)
-
-    async def write(self, session: VoiceSession) -> None:
-        """Send what is queued, in order; a caller who reads too slowly is cut off."""
-        try:
-            while (message := await self._outbox.get()) is not None:
-                if self._outbox.qsize() > OUTBOX:
-                    log.warning("call %s: the caller reads too slowly", session.call_id)
-                    session.end("disconnected")
-                    return
-                if isinstance(message, str):
-                    await self._socket.send_text(message)
-                else:
-                    await self._socket.send_bytes(message)
-        except (WebSocketDisconnect, RuntimeError):
-            session.end("disconnected")
-
-    async def read(self, session: VoiceSession, emit: Callable[[Event], None]) -> None:
-        """Take audio and actions until the caller is gone."""
-        while True:
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                session.end("disconnected")
-                return
-            audio, text = message.get("bytes"), message.get("text")
-            if audio is not None:
-                self._hear(audio)
-            elif text is not None:
-                self._act(text, session, emit)
-
-    def _hear(self, audio: bytes) -> None:
-        pcm = mulaw.decode(audio) if self._mulaw else audio
-        if len(pcm) == self._frame_bytes:
-            self._arrived.append(self._in.process(pcm))
-        elif not self._complained:
-            self._complained = True
-            wanted = self._frame_bytes // 2 if self._mulaw else self._frame_bytes
-            self._refuse("BAD_FRAME", f"a frame is 20 ms, {wanted} bytes, not {len(audio)}")
-
-    def _act(self, text: str, session: VoiceSession, emit: Callable[[Event], None]) -> None:
-        match mic.decode_mic(text):
-            case mic.MicPing():
-                pass
-            case mic.Hangup():
-                session.end("hangup")
-            case mic.Mute():
-                session.mute(True)
-            case mic.Unmute():
-                session.mute(False)
-            case mic.InjectText(text=said):
-                session.inject(said)
-            case mic.SetContext(key=key, value=value):
-                session.conversation.handle(
-                    commands.SetContext(call_id=session.call_id, key=key, value=value)
-                )
-            case mic.Configure() as action:
-                self._configure(action, session, emit)
-            case mic.Dtmf(digits=digits):
-                self._press(digits, emit)
-            case Unknown(event=name, problem=problem):
-                self._refuse("UNKNOWN_ACTION", f"{name or 'a message'}: {problem or 'unknown'}")
-            case other:
-                self._refuse("UNKNOWN_ACTION", f"{type(other).__name__} has no place in a call")
-
-    def _configure(
-        self, action: mic.Configure, session: VoiceSession, emit: Callable[[Event], None]
-    ) -> None:
-        fields = msgspec.to_builtins(action)
-        allowed, dropped = browser_overrides({k: v for k, v in fields.items() if k != "action"})
-        if dropped:
-            log.info("call %s: a caller may not set %s", session.call_id, ", ".join(dropped))
-        session.configure(allowed)
-        if isinstance(action.language, str):
-            emit(events.CallUpdated(language=action.language))
-
-    def _press(self, digits: str, emit: Callable[[Event], None]) -> None:
-        if not self._phone:
-            self._refuse("NOT_PHONE", "keys can be pressed on phone calls only (`to`)")
-            return
-        for digit in digits:
-            if digit in "0123456789*#":
-                self._digits += digit
-                emit(events.CallDtmfReceived(digit=digit, digits=self._digits))
-
-    def _refuse(self, code: str, message: str) -> None:
-        self.tell(codec.encode(events.Error(code=code, error=message)))
+    return details, config

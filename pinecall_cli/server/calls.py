@@ -1,0 +1,107 @@
+"""How a voice call comes to be and how it is held, whatever line it comes over."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pinecall_cli.server.conversation import Conversation
+from pinecall_cli.server.lines import Line
+from pinecall_cli.server.opening import Opening
+from pinecall_cli.server.outlet import Outlet
+from pinecall_cli.server.recording import recorded
+from pinecall_cli.server.registry import Connection, RegisteredAgent
+from pinecall_cli.server.session import CallDetails, VoiceSession
+
+if TYPE_CHECKING:
+    from pinecall_cli.server.app import VoiceServer
+
+
+def phone_call_id() -> str:
+    """Return the id of a new phone call."""
+    return f"CA{secrets.token_hex(16)}"
+
+
+def language_of(config: Mapping[str, Any]) -> str:
+    """Return the language that a call of this configuration begins in."""
+    language = config.get("language")
+    return language if isinstance(language, str) else "en"
+
+
+def open_conversation(
+    server: VoiceServer, outlet: Outlet, details: CallDetails, config: Mapping[str, Any]
+) -> Conversation:
+    """Return the history and prompt that a call begins with."""
+    return Conversation(
+        config=config,
+        channel=details.transport,
+        model=server.choose_model(config.get("llm")),
+        emit=outlet.emit,
+        now=partial(datetime.now, UTC),
+        metadata=details.metadata,
+    )
+
+
+def open_session(
+    server: VoiceServer,
+    agent: RegisteredAgent,
+    outlet: Outlet,
+    details: CallDetails,
+    config: Mapping[str, Any],
+    *,
+    conversation: Conversation | None = None,
+    opening: Opening | None = None,
+    opener: Connection | None = None,
+) -> VoiceSession:
+    """Return a call, ready to be held.
+
+    Args:
+        server: Whose engines and models serve it.
+        agent: The agent that talks.
+        outlet: Where its events leave.
+        details: Who calls whom.
+        config: The call's own configuration, layers merged.
+        conversation: One that was begun while it rang.
+        opening: What the agent says first in a call that it made.
+        opener: Who had it made.
+    """
+    session = VoiceSession(
+        details,
+        agent=agent,
+        config=config,
+        conversation=conversation or open_conversation(server, outlet, details, config),
+        choose_model=server.choose_model,
+        engines=server.engines,
+        emit=outlet.emit,
+        wall=server.wall,
+        opening=opening,
+        forward=lambda session, command: server.switchboard.forward(session, outlet, command),
+    )
+    session.opener = opener
+    return session
+
+
+async def hold(server: VoiceServer, session: VoiceSession, outlet: Outlet, line: Line) -> None:
+    """Hold a call to its end, in real time: on the books, and recorded where that is asked for."""
+    server.registry.opened(session)
+    try:
+        folder = server.recording_folder(session.config)
+        with recorded(folder, session.call_id, session.tape, outlet.subscribe):
+            await session.run(line, paced())
+    finally:
+        server.registry.closed(session)
+
+
+def paced() -> Callable[[int], Coroutine[Any, Any, None]]:
+    """Return a pace in real time, from now on; a step that is late is not made up by a pause."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+
+    async def wait(position_ms: int) -> None:
+        await asyncio.sleep(max(0.0, begun + position_ms / 1000 - loop.time()))
+
+    return wait

@@ -1,0 +1,244 @@
+"""The call log's routes: `/v1/attach`, a call's entries, and the calls there were.
+
+Whoever asks shows a stream token (``token=``), or the key itself: a command has it anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from pinecall_cli.protocol import codec
+from pinecall_cli.server.app import VoiceServer
+from pinecall_cli.server.attach import ALL, Attachment, WatchedLog
+from pinecall_cli.server.log_file import LoggedCall, newest_seq, read_calls
+from pinecall_cli.server.organisation import Organisation
+from pinecall_cli.server.registry import slugs_of
+from pinecall_cli.server.supervise import Supervision
+from pinecall_cli.server.tokens import Grant
+
+LARGEST_PAGE = 1_000
+HIGHEST_SEQ = 2**63 - 1
+"""The database counts no further."""
+
+
+class Denied(Exception):
+    """Nothing is shown: the status and what is wrong."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who asks, and what they may see."""
+
+    org: Organisation
+    grant: Grant | None = None
+    """What their token stands for; None for whoever holds the key."""
+
+    def covers(self, agent: str, call: str | None = None) -> bool:
+        """Tell whether they may see an agent's calls, or one of them."""
+        if self.grant is None:
+            return True
+        return self.grant.covers(agent) and self.grant.call_id in (None, call)
+
+
+def routes(server: VoiceServer) -> list[BaseRoute]:
+    """Return the call log's routes."""
+
+    async def attach(socket: WebSocket) -> None:
+        try:
+            access = access_of(server, socket)
+            watched = await watched_log(server, socket, access)
+            after = number(socket, "after", 0, HIGHEST_SEQ)
+        except Denied as denied:
+            refusal = JSONResponse({"detail": denied.detail}, denied.status)
+            await socket.send_denial_response(refusal)
+            return
+        session = None
+        if watched.call is not None:
+            session = server.registry.session(watched.org, watched.call)
+        scope = "supervise" if access.grant is None else access.grant.scope
+        try:
+            await socket.accept()
+            obey = Supervision(server, session, scope)
+            await Attachment(server, socket, watched, after=after, obey=obey).serve()
+        except WebSocketDisconnect:
+            return  # the reader has left: there is nothing to clear up
+
+    return [
+        WebSocketRoute("/v1/attach", attach),
+        Route("/v1/calls", answering(partial(listed, server))),
+        Route("/v1/calls/{call_id}/events", answering(partial(events, server))),
+        Route("/v1/agents/{slug}/calls", answering(partial(listed, server))),
+    ]
+
+
+def answering(
+    answer: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return a route whose refusals are told as all errors are."""
+
+    async def answered(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except Denied as denied:
+            return JSONResponse({"detail": denied.detail}, denied.status)
+
+    return answered
+
+
+# --- who asks, and for what ---
+
+
+def access_of(server: VoiceServer, request: HTTPConnection) -> Access:
+    """Return who asks, by their token or their key.
+
+    Raises:
+        Denied: If it is neither.
+    """
+    token = request.query_params.get("token")
+    if token is not None:
+        grant = server.tokens.attach(token)
+        if grant is None:
+            raise Denied(401, "the token is unknown or expired")
+        return Access(grant.org, grant)
+    org = server.organisations.of_header(request.headers.get("authorization"))
+    if org is None:
+        raise Denied(401, "a stream token is missing, or the API key")
+    return Access(org)
+
+
+async def watched_log(server: VoiceServer, request: HTTPConnection, access: Access) -> WatchedLog:
+    """Return the log that is to be watched.
+
+    Raises:
+        Denied: If it is not there, or not theirs to see.
+    """
+    call, agent = request.query_params.get("call"), request.query_params.get("agent")
+    if (call is None) == (agent is None) or "" in (call, agent):
+        raise Denied(422, "name either `call` or `agent`")
+    if call is not None:
+        await known_call(server, access, call)
+        return WatchedLog(access.org, call=call)
+    assert agent is not None
+    if agent == ALL:
+        if access.grant is not None:
+            raise Denied(403, "this token is for single agents")
+        return WatchedLog(access.org)
+    slug = visible_agent(access, agent)
+    return WatchedLog(access.org, agent=slug)
+
+
+def visible_agent(access: Access, name: str) -> str:
+    """Return the slug of an agent whose calls they may all see.
+
+    Raises:
+        Denied: If they may not.
+    """
+    slug = slugs_of(name)[0]
+    if not access.covers(slug):
+        raise Denied(403, "this token is not for that agent, or for one call of it alone")
+    return slug
+
+
+async def known_call(server: VoiceServer, access: Access, call_id: str) -> LoggedCall:
+    """Return what the log knows of a call that they may see.
+
+    Raises:
+        Denied: If there is none, or it is not theirs to see.
+    """
+    found = await asyncio.wrap_future(
+        server.journal.ask(
+            lambda database: read_calls(database, call=call_id, org=access.org.id, limit=1)
+        )
+    )
+    if not found:
+        raise Denied(404, f"no call `{call_id}`")
+    if not access.covers(found[0].agent, call_id):
+        raise Denied(403, "this token is not for that call")
+    return found[0]
+
+
+def number(request: HTTPConnection, name: str, default: int, largest: int) -> int:
+    """Return a whole number of the query.
+
+    Raises:
+        Denied: If it is none.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 19:
+        raise Denied(422, f"`{name}` is no number from 0 on")
+    return min(int(text), largest)
+
+
+# --- what they get ---
+
+
+async def events(server: VoiceServer, request: Request) -> Response:
+    """Answer with a page of a call's entries (rest.md §6)."""
+    access = access_of(server, request)
+    call = await known_call(server, access, request.path_params["call_id"])
+    after = number(request, "after", 0, HIGHEST_SEQ)
+    limit = max(1, number(request, "limit", LARGEST_PAGE, LARGEST_PAGE))
+    page = await asyncio.wrap_future(
+        server.journal.page(call=call.call_id, org=access.org.id, after=after, limit=limit)
+    )
+    watched = WatchedLog(access.org, call=call.call_id)
+    entries = ",".join(codec.encode(watched.envelope(entry)) for entry in page.entries)
+    last = page.entries[-1].seq if page.entries else after
+    more = "false" if page.complete else "true"
+    body = f'{{"entries":[{entries}],"last_seq":{last},"has_more":{more}}}'
+    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+async def listed(server: VoiceServer, request: Request) -> Response:
+    """Answer with one row per call, the newest first: of an agent, or of all."""
+    access = access_of(server, request)
+    name = request.path_params.get("slug")
+    if name is None and access.grant is not None:
+        raise Denied(403, "this token is for single agents")
+    slug = None if name is None else visible_agent(access, name)
+    limit = max(1, number(request, "limit", 100, LARGEST_PAGE))
+    calls, newest = await asyncio.wrap_future(
+        server.journal.ask(
+            lambda database: (
+                read_calls(database, agent=slug, org=access.org.id, limit=limit),
+                newest_seq(database),
+            )
+        )
+    )
+    rows = [row(server, access.org, call) for call in calls]
+    headers = {"Cache-Control": "no-store"}
+    return JSONResponse({"calls": rows, "last_seq": newest}, headers=headers)
+
+
+def row(server: VoiceServer, org: Organisation, call: LoggedCall) -> dict[str, Any]:
+    """Return a call as it is listed; times are epoch seconds."""
+    return {
+        "call_id": call.call_id,
+        "agent": call.agent,
+        "direction": call.direction,
+        "from": call.from_,
+        "to": call.to,
+        "channel": call.channel,
+        "started_at": call.started_at,
+        "ended_at": call.ended_at,
+        "duration_s": call.duration_s,
+        "reason": call.reason,
+        "live": server.registry.session(org, call.call_id) is not None,
+        "first_seq": call.first_seq,
+        "last_seq": call.last_seq,
+    }

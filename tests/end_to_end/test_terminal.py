@@ -1,0 +1,182 @@
+"""Whenever and however it ends, the terminal is as it was, and the shell learns why."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import Open, Start
+from tests.end_to_end.program import agent_file
+from tests.end_to_end.stub_server import StubServer
+from tests.end_to_end.terminal import Terminal
+from tests.end_to_end.typed_call import patient_caller
+
+CTRL_C = "\x03"
+WITHIN_S = 2.0
+"""The contract: the first Ctrl-C ends everything in this time."""
+TOOLS = """\
+import time
+from pinecall_cli import tool
+
+@tool
+def stuck() -> dict:
+    "Hang, as a driver or a database does."
+    open("begun", "w").close()
+    time.sleep(60)
+    return {}
+
+@tool
+async def blocking() -> dict:
+    "Hold up the event loop, as one should not."
+    open("begun", "w").close()
+    time.sleep(60)
+    return {}
+"""
+"""Tools that never end; each says that it has begun by opening a pipe."""
+RULES = """\
+- {on: stuck, call: stuck, say: done}
+- {on: blocking, call: blocking, say: done}
+- say: "You said: {text}"
+"""
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """Return a pipe in the working directory: reading it waits until it has been opened."""
+    os.mkfifo(tmp_path / "begun")
+    return tmp_path / "begun"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    return agent_file(
+        tmp_path,
+        "{name: desk, greeting: Hello., tools: [tools.py],"
+        " local: {llm: script, script: desk.script.yaml}}",
+        desk__script__yaml=RULES,
+        tools__py=TOOLS,
+    )
+
+
+def left_tidy(terminal: Terminal, code: int, within: float = WITHIN_S) -> None:
+    """Check that the program ends in time, with this code, and leaves the terminal as it was."""
+    assert terminal.end(within=within) == code, terminal.text
+    assert terminal.after == terminal.before
+    assert terminal.cursor_shown
+    assert "Traceback" not in terminal.text
+
+
+def test_ctrl_c_while_an_agent_file_is_imported(
+    open_terminal: Open, tmp_path: Path, begun: Path
+) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text("open('begun', 'w').close()\nimport time\ntime.sleep(60)\n", encoding="utf-8")
+    terminal = open_terminal("dev", slow)
+    begun.read_text()
+    terminal.type(CTRL_C)
+    left_tidy(terminal, 130)
+
+
+def test_ctrl_c_while_the_server_is_deaf(open_terminal: Open, desk: Path) -> None:
+    with StubServer(deaf=True) as server:
+        terminal = open_terminal("dev", desk, "--server", server.url, "--api-key", "k")
+        assert server.greeted.wait(30)
+        terminal.type(CTRL_C)
+        left_tidy(terminal, 130)
+
+
+def test_ctrl_c_while_the_engines_load(open_terminal: Open, desk: Path) -> None:
+    terminal = open_terminal("dev", desk)
+    terminal.shows("loading the speech engines")
+    terminal.type(CTRL_C)
+    left_tidy(terminal, 130)
+
+
+def test_ctrl_c_while_something_is_typed(open_terminal: Open, desk: Path) -> None:
+    terminal = open_terminal("dev", desk)
+    terminal.shows("q quit")
+    assert terminal.raw
+    terminal.type("thalf a sen")
+    terminal.shows("half a sen")
+    terminal.type(CTRL_C)
+    left_tidy(terminal, 130)
+
+
+@pytest.mark.parametrize("tool", ["stuck", "blocking"])
+def test_ctrl_c_while_a_tool_hangs(
+    open_terminal: Open, desk: Path, begun: Path, tool: str
+) -> None:
+    terminal = open_terminal("dev", desk)
+    terminal.shows("ready")
+    terminal.type(f"t{tool}\r")
+    begun.read_text()
+    terminal.type(CTRL_C)
+    left_tidy(terminal, 130)
+
+
+def test_a_second_ctrl_c_ends_it_at_once(open_terminal: Open, desk: Path, begun: Path) -> None:
+    terminal = open_terminal("dev", desk)
+    terminal.shows("ready")
+    terminal.type("tstuck\r")
+    begun.read_text()
+    terminal.signal(signal.SIGINT)
+    terminal.type(CTRL_C)
+    left_tidy(terminal, 130)
+
+
+def test_ctrl_c_in_a_call_ends_it_on_both_sides(
+    start: Start, open_terminal: Open, desk: Path
+) -> None:
+    dev = open_terminal("dev", desk)
+    dev.shows("ready")
+    call = start("call", "desk", "--caller", "-", "--json", stdin="steps: [{silence: 30m}]")
+    call.wait("call.started")
+    dev.shows("listening")
+    dev.type(CTRL_C)
+    left_tidy(dev, 130)
+    assert call.end() == 0, call.talk
+
+
+@pytest.mark.parametrize(
+    ("leave", "code"),
+    [
+        (lambda call: call.type(CTRL_C), 130),
+        (lambda call: call.signal(signal.SIGTERM), 143),
+        (lambda call: call.type("q"), 0),
+        (lambda call: call.type("h"), 0),
+        (lambda call: call.type("thalf a sen" + CTRL_C), 130),
+    ],
+    ids=["ctrl-c", "sigterm", "q", "h", "typing"],
+)
+def test_the_caller_s_own_terminal_is_left_tidy(
+    start: Start, open_terminal: Open, desk: Path, leave: Callable[[Terminal], None], code: int
+) -> None:
+    dev = start("dev", desk, "--json")
+    dev.wait("dev.ready")
+    call = open_terminal("call", "desk", "--caller", patient_caller(desk.parent))
+    call.shows("hang up")
+    leave(call)
+    left_tidy(call, code)
+    assert dev.wait("call.ended")["reason"] in ("hangup", "disconnected")
+
+
+@pytest.mark.parametrize(
+    ("leave", "code"),
+    [
+        (lambda dev: dev.type("q"), 0),
+        (lambda dev: dev.type("\x04"), 0),
+        (lambda dev: dev.signal(signal.SIGTERM), 143),
+    ],
+    ids=["q", "ctrl-d", "sigterm"],
+)
+def test_other_ways_to_leave_dev(
+    open_terminal: Open, desk: Path, leave: Callable[[Terminal], None], code: int
+) -> None:
+    terminal = open_terminal("dev", desk)
+    terminal.shows("q quit")
+    leave(terminal)
+    left_tidy(terminal, code)
