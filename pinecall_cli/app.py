@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from pinecall_cli import __version__
-from pinecall_cli.commands import agents, call, dev, server
+from pinecall_cli.commands import agents, call, dev, listen, logs, server
 from pinecall_cli.errors import PinecallError
 
 PANELS = ("Develop", "Call", "Inspect", "Test", "Set up")
@@ -68,7 +68,9 @@ def pinecall(
 
 app.command(rich_help_panel="Develop")(dev.dev)
 app.command(rich_help_panel="Call")(call.call)
+app.command(rich_help_panel="Inspect")(listen.listen)
 app.add_typer(agents.app, name="agents", rich_help_panel="Inspect")
+app.command(rich_help_panel="Inspect")(logs.logs)
 app.command(rich_help_panel="Set up")(server.server)
 
 
@@ -168,7 +170,9 @@ def print_json(body: dict[str, object], argv: Sequence[str]) -> None:
     """Print the error object; in a command that streams it says what it is first."""
     import json
 
-    head: dict[str, object] = {"type": "error"} if command_in(argv) in STREAMING else {}
+    command = command_in(argv)
+    streams = command in STREAMING or (command == "logs" and wants(argv, "--follow", "f"))
+    head: dict[str, object] = {"type": "error"} if streams else {}
     print(json.dumps(head | {"error": body}), flush=True)
 
 

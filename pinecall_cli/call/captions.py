@@ -1,8 +1,8 @@
 """A call's transcript as captions of its recording, SubRip and WebVTT. Pure.
 
 Times are seconds from ``call.started``, where a recording begins. What the agent says is timed
-by the words that were played; what the caller says lies between the start of their turn and the
-moment the text of it was there.
+by the words that were played; what the caller says lies between the start of their turn and its
+last voice, which the turn's latencies tell.
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ def cues(entries: Iterable[LogEntry]) -> list[Cue]:
     found: list[Cue] = []
     begun: float | None = None
     turn_at: float | None = None
+    turn: Any = None
+    waited = {
+        entry.data.get("turn"): _waited(entry.data.get("latency"))
+        for entry in told
+        if entry.type == "turn.end"
+    }
     corrected = {
         entry.data.get("supersedes"): entry.data.get("text")
         for entry in told
@@ -50,17 +56,26 @@ def cues(entries: Iterable[LogEntry]) -> list[Cue]:
         at = entry.ts - begun
         match entry.type:
             case "turn.start" if entry.data.get("role") == "user":
-                turn_at = at
+                turn, turn_at = entry.data.get("turn"), at
             case "user.message" if entry.data.get("final", True):
                 text = _text(entry.data.get("text"))
-                start = at - len(text) / CHARS_PER_S if turn_at is None else turn_at
-                found.append(Cue(max(0.0, start), at, "caller", text))
+                end = max(at - waited.get(turn, 0.0), turn_at or 0.0)
+                start = end - len(text) / CHARS_PER_S if turn_at is None else turn_at
+                found.append(Cue(max(0.0, start), end, "caller", text))
                 turn_at = None
             case "bot.speaking":
                 text = _text(corrected.get(entry.seq, entry.data.get("text")))
                 found += _spoken(at, text, entry.data.get("words"))
     shown = (replace(cue, end=max(cue.end, cue.start + SHORTEST_S)) for cue in found if cue.text)
     return sorted(shown, key=lambda cue: cue.start)
+
+
+def _waited(latency: Any) -> float:
+    """Return how long after the caller's last voice their words were there, in seconds."""
+    if not isinstance(latency, dict):
+        return 0.0
+    parts = (latency.get(part) for part in ("vad", "asr", "eou"))
+    return sum(ms for ms in parts if isinstance(ms, int | float)) / 1000
 
 
 def _spoken(at: float, text: str, words: Any) -> Iterator[Cue]:

@@ -33,14 +33,16 @@ def reduce(
         event: A frame of this call, received or sent (the tool results that we send count).
         at: When it happened, in seconds since the epoch, for a frame that carries no ``ts``.
     """
-    if call.ended and not _revives(call, event):
+    over = call.ended and not _revives(call, event)
+    if isinstance(event, Event) and isinstance(event.seq, int):
+        # Noted also of a call that is over: if it is revived, a repeat must still be known.
+        windowed = _once(call, event.seq)
+        if windowed is None:
+            return call
+        call = windowed
+    if over:
         return call
     if isinstance(event, Event):
-        if isinstance(event.seq, int):
-            windowed = _once(call, event.seq)
-            if windowed is None:
-                return call
-            call = windowed
         if isinstance(event.ts, (int, float)) and math.isfinite(event.ts):
             at = event.ts
     if at is not None and (call.last_at is None or at > call.last_at):

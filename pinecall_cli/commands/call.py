@@ -37,6 +37,13 @@ def call(
         Path | None,
         typer.Option(metavar="FILE.wav", help="Keep what the agent says."),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Record the call: <call-id>.wav (caller left, agent right) and .jsonl.",
+        ),
+    ] = None,
     from_: Annotated[
         str | None, typer.Option("--from", metavar="N", help="The caller's number.")
     ] = None,
@@ -97,6 +104,7 @@ def call(
         input=input_,
         caller=caller,
         output=output,
+        record=record,
         from_=from_,
         to=to,
         press=press,

@@ -11,7 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from pinecall_cli.errors import InfrastructureError, NotFoundError, UsageError
+from pinecall_cli.errors import (
+    InfrastructureError,
+    NotFoundError,
+    ServerUnreachableError,
+    UsageError,
+)
 from pinecall_cli.protocol import codec
 from pinecall_cli.protocol.log import LogEntry
 from pinecall_cli.sdk import discover
@@ -38,6 +43,8 @@ class CallLog:
     servers: tuple[Running, ...]
     file: Path | None = None
     """This user's call log, which local servers share; None where a server was named."""
+    named: bool = False
+    """Whether the server was named: then it has to answer."""
     newest: dict[str, int | None] = field(default_factory=dict)
     """By server: the highest ``seq`` of its log when its calls were last listed."""
     homes: dict[str, Running] = field(default_factory=dict)
@@ -53,7 +60,7 @@ class CallLog:
         servers = await discover.servers(target)
         path = data_dir() / log_file.FILE
         own = target.kind == "embedded" and path.exists()
-        return cls(servers, path if own else None)
+        return cls(servers, path if own else None, named=target.kind != "embedded")
 
     @property
     def places(self) -> str:
@@ -70,10 +77,13 @@ class CallLog:
         if self.file is not None:
             rows = self._read(lambda db: log_file.read_calls(db, agent=agent, limit=KEPT))
             found = {row.call_id: stored(row) for row in rows}
-        async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(self._ask(server, agent)) for server in self.servers]
-        for server, task in zip(self.servers, asked, strict=True):
-            answer = task.result()
+        asked = (self._ask(server, agent) for server in self.servers)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for server, answer in zip(self.servers, answers, strict=True):
+            if isinstance(answer, ServerUnreachableError) and not self.named:
+                continue  # it has stopped meanwhile
+            if isinstance(answer, BaseException):
+                raise answer
             self.newest[server.url] = answer.last_seq
             for call in answer.calls:
                 known = found.get(call.call_id)

@@ -30,7 +30,7 @@ from pinecall_cli.caller.yaml_file import load_caller, parse_caller
 from pinecall_cli.commands.hosting import Place, own_server
 from pinecall_cli.commands.options import names_a_file
 from pinecall_cli.commands.signals import ended_by_signals
-from pinecall_cli.commands.talk import Ends, Kept, devices, virtual
+from pinecall_cli.commands.talk import Ends, Kept, Taping, devices, virtual
 from pinecall_cli.engines import engine
 from pinecall_cli.engines.choose import INSTALL
 from pinecall_cli.engines.types import Synthesiser
@@ -72,6 +72,7 @@ class CallOptions:
     input: Path | None = None
     caller: str | None = None
     output: Path | None = None
+    record: Path | None = None
     from_: str | None = None
     to: str | None = None
     press: str | None = None
@@ -212,6 +213,10 @@ class CallSession:
                 kept = Kept(self.options.output, call.rate)
                 stack.callback(kept.writer.close)
                 ends.play = kept.also(ends.play)
+            if self.options.record is not None:
+                taping = Taping(self.options.record, call.rate)
+                stack.callback(taping.close)
+                ends = taping.tape(ends)
             if isinstance(self.view, LiveView):
                 self._keyboard = Keyboard(
                     self._press, on_suspend=self.view.pause, on_resume=self.view.resume
@@ -351,7 +356,7 @@ class CallSession:
     def _tidy(self) -> None:
         """Put the terminal back, whatever else is left as it is."""
         if self._keyboard is not None:
-            self._keyboard.close()
+            self._keyboard.put_back()
         self.view.close()
 
     def _nobody_reads(self) -> None:

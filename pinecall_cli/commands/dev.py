@@ -48,6 +48,14 @@ def dev(
     events: Annotated[
         bool, typer.Option("--events", help="Show every event, not only the conversation.")
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="Record each call: <call-id>.wav (caller left, agent right) and .jsonl.",
+        ),
+    ] = None,
     no_reload: Annotated[bool, typer.Option("--no-reload", help="Do not watch the files.")] = False,
     poll: Annotated[
         bool,
@@ -87,6 +95,7 @@ def dev(
         callers=tuple(number.strip() for number in (route_callers or "").split(",") if number),
         call=call,
         events=events,
+        record=record,
         reload=not no_reload,
         poll=poll,
         once=once,

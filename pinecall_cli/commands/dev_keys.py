@@ -60,12 +60,13 @@ class DevKeys:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop reading keys, and put the terminal back."""
         if self._keyboard is not None:
             self._keyboard.close()
+
+    def put_back(self) -> None:
+        """Give the terminal its modes back, and no more; from any thread."""
+        if self._keyboard is not None:
+            self._keyboard.put_back()
 
     def begin(self) -> None:
         """Obey the keys that were pressed before there was an agent, and from now on all."""

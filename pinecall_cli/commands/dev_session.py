@@ -58,6 +58,7 @@ class DevOptions:
     callers: tuple[str, ...] = ()
     call: bool = False
     events: bool = False
+    record: Path | None = None
     reload: bool = True
     poll: bool = False
     once: bool = False
@@ -119,21 +120,22 @@ class DevSession:
 
     async def run(self) -> int:
         """Run until told to stop; return the exit code."""
+        self.view = open_view(
+            json=self.options.json,
+            plain=self.options.plain,
+            events=self.options.events,
+            on_closed=lambda: self.stop("closed"),
+        )
+        self.keys = DevKeys(self)
         with ended_by_signals(self._told, tidy=self._tidy):
             return await self._run()
 
     async def _run(self) -> int:
         async with AsyncExitStack() as stack:
-            self.view = open_view(
-                json=self.options.json,
-                plain=self.options.plain,
-                events=self.options.events,
-                on_closed=lambda: self.stop("closed"),
-            )
             stack.callback(self.view.close)
             if isinstance(self.view, LiveView):
                 stack.enter_context(self.view)
-            self.keys = stack.enter_context(DevKeys(self))
+            stack.enter_context(self.keys)
             self.place = await self._server(stack)
             self.client = Pinecall(self.place.key, self.place.url)
             stack.push_async_callback(self.client.disconnect)
@@ -195,15 +197,19 @@ class DevSession:
 
     def _tidy(self) -> None:
         """Put the terminal back, whatever else is left as it is."""
-        for part in ("keys", "view"):  # from the first moment on, they may not be there yet
-            if hasattr(self, part):
-                getattr(self, part).close()
+        self.keys.put_back()
+        self.view.close()
 
     # -- beginning and end -----------------------------------------------------------------
 
     async def _server(self, stack: AsyncExitStack) -> Place:
         """Start the embedded server, or join the one that is named."""
         if self.target.kind != "embedded":
+            if self.options.record is not None:
+                raise UsageError(
+                    "`--record` needs the server in this process",
+                    fix="leave `--server` out, or set `media: {recording: true}` in the agent",
+                )
             return joined_server(self.target)
         loop = asyncio.get_running_loop()
 
@@ -212,7 +218,7 @@ class DevSession:
 
         names = [self.name_of(one.config.name) for one in self.loaded]
         place = await stack.enter_async_context(
-            own_server(names, port=self.options.port, notice=notice)
+            own_server(names, port=self.options.port, record=self.options.record, notice=notice)
         )
         assert place.embedded is not None
         loading = EngineNotice(at=time.time(), text="loading the speech engines", loading=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinecall_cli.errors import InfrastructureError
@@ -28,13 +29,18 @@ class Place:
 
 @asynccontextmanager
 async def own_server(
-    names: Iterable[str], *, port: int = 0, notice: Callable[[str], None]
+    names: Iterable[str],
+    *,
+    port: int = 0,
+    record: Path | None = None,
+    notice: Callable[[str], None],
 ) -> AsyncIterator[Place]:
     """Run the embedded server for agents of these names.
 
     Args:
         names: The slugs that will be registered on it.
         port: Its port; 0 for any.
+        record: Where to record every call.
         notice: Told, from another thread, what stands in for what an agent asks for.
 
     Raises:
@@ -45,7 +51,12 @@ async def own_server(
     from pinecall_cli.server.embedded import EmbeddedServer
 
     server = EmbeddedServer(
-        port=port, data=data_dir(), run_dir=run_dir(), environ=os.environ, notice=notice
+        port=port,
+        data=data_dir(),
+        run_dir=run_dir(),
+        environ=os.environ,
+        notice=notice,
+        record=record,
     )
     async with server:
         yield Place(server.url, Secret(server.key), server)

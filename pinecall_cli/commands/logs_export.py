@@ -134,7 +134,9 @@ def keep(path: Path, write: Callable[[BinaryIO], None]) -> None:
             write(file)
         os.replace(name, path)
     except OSError as problem:
-        raise InfrastructureError(f"cannot write `{path}`: {reason(problem)}", code="disk") from None
+        raise InfrastructureError(
+            f"cannot write `{path}`: {reason(problem)}", code="disk"
+        ) from None
     finally:
         Path(name).unlink(missing_ok=True)
 

@@ -158,6 +158,7 @@ class Printer:
 
     def show(self, entry: LogEntry) -> None:
         """Print an entry, or what it adds to its call's transcript."""
+        self._view.began(entry)
         if self._json:
             wanted = not entry.ephemeral and self._filters.wants(entry)
             text = entry_line(entry) if wanted and self._filters.finds(entry) else b""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-LAST_S = 1.7
+LAST_S = 1.5
 """For the orderly end; then the process ends as it is. The first Ctrl-C promises 2 s in all."""
 
 

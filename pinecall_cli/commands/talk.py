@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -14,9 +15,11 @@ from pinecall_cli.audio.pcm import FRAME_MS, level_dbfs
 from pinecall_cli.audio.wav import WavWriter
 from pinecall_cli.caller.player import Player
 from pinecall_cli.caller.steps import Hangup, Press
+from pinecall_cli.errors import InfrastructureError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event, Received
 from pinecall_cli.sdk.mic import MicCall
+from pinecall_cli.server.recording import Recorder
 
 FRAME_S = FRAME_MS / 1000
 
@@ -110,3 +113,68 @@ class Kept:
             play(frame)
 
         return both
+
+
+class Taping:
+    """Records a call from this end: ``<call-id>.wav`` (caller left, agent right) and ``.jsonl``.
+
+    Frame n of either side stands at the same moment of the call, so they are laid side by side by
+    their numbers.
+    """
+
+    def __init__(self, folder: Path, rate: int) -> None:
+        self._folder, self._rate = folder, rate
+        self._caller: deque[bytes] = deque()
+        self._agent: deque[bytes] = deque()
+        self._recorder: Recorder | None = None
+
+    def tape(self, ends: Ends) -> Ends:
+        """Return ends that are recorded."""
+
+        async def frames() -> AsyncIterator[bytes]:
+            async for frame in ends.frames():
+                self._caller.append(frame)
+                yield frame
+
+        def play(frame: bytes) -> None:
+            self._agent.append(frame)
+            self._pass_on()
+            ends.play(frame)
+
+        def heard(received: Received) -> None:
+            if self._recorder is None and isinstance(received.frame, events.CallStarted):
+                self._begin(str(received.frame.call_id))
+            if self._recorder is not None:
+                self._recorder.note(received.raw.decode("utf-8", "replace"))
+            ends.heard(received)
+
+        return Ends(frames, play, heard, ends.badges)
+
+    def close(self) -> None:
+        """Write what is left; a side that ended first counts as silent."""
+        while self._caller or self._agent:
+            self._pair()
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder.join(1.0)
+
+    def _begin(self, call_id: str) -> None:
+        try:
+            self._recorder = Recorder(self._folder, call_id, self._rate)
+        except OSError as problem:
+            raise InfrastructureError(
+                f"cannot record to `{self._folder}`: {problem.strerror or problem}",
+                code="recording",
+                fix="name a folder that can be written to",
+            ) from None
+
+    def _pass_on(self) -> None:
+        while self._caller and self._agent:
+            self._pair()
+
+    def _pair(self) -> None:
+        size = self._rate * 2 * FRAME_MS // 1000
+        caller = self._caller.popleft() if self._caller else bytes(size)
+        agent = self._agent.popleft() if self._agent else bytes(size)
+        if self._recorder is not None:
+            self._recorder.hear(caller, agent)

@@ -19,6 +19,10 @@ LAG_MS = 200
 """How far the caller's audio may lag before a pause is used to mend it: a far line is just late."""
 LEAD_MS = 40
 """How far it may lead. It never does by itself: it was held up, and its gap has been filled."""
+PATIENCE = 10
+"""Steps that brought sound while it led, before a pause is used to mend it. When the server was
+held up, the sound of that time comes at once and leads; the clock catches up by itself, without a
+pause between its steps, and what were left out then would stand a hole too early ever after."""
 LIMIT_MS = 1000
 """Beyond this it is mended at once: nobody can have spoken in that time what was sent."""
 QUIET_DBFS = -45.0
@@ -31,6 +35,8 @@ class Arrivals:
     def __init__(self) -> None:
         self._heard_at = 0
         """The clock when a frame came last."""
+        self._led = 0
+        """How many of the last steps brought sound while it led."""
 
     def lay(
         self, arrived: Sequence[bytes], *, clock: int, position: int, voiced: bool
@@ -49,10 +55,13 @@ class Arrivals:
             # They stand where they would have, had nothing been missing; a burst that makes up
             # for the gap leaves nothing to fill.
             return [SILENCE] * max(0, lag // FRAME_MS) + list(arrived)
+        self._led = self._led + 1 if position - clock > LEAD_MS else 0
+        patient = self._led > PATIENCE
         frames: list[bytes] = []
         for frame in arrived:
             lead = position + FRAME_MS * len(frames) - clock
-            quiet = lead > LEAD_MS and not voiced and level_dbfs(frame) < QUIET_DBFS
+            mend = patient and lead > LEAD_MS and not voiced
+            quiet = mend and level_dbfs(frame) < QUIET_DBFS
             if not quiet and lead <= LIMIT_MS:
                 frames.append(frame)
         return frames

@@ -28,8 +28,8 @@ BATCH = 25
 class Recorder:
     """Records one call into a folder. Any method may be called on the server's loop."""
 
-    def __init__(self, folder: Path, call_id: str) -> None:
-        """Open the files.
+    def __init__(self, folder: Path, call_id: str, rate: int = RATE) -> None:
+        """Open the files; ``rate`` is that of both sides' frames, in Hz.
 
         Raises:
             OSError: If the folder cannot be written to.
@@ -38,7 +38,7 @@ class Recorder:
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in call_id)[:80]
         self.wav = folder / f"{name}.wav"
         self.events = folder / f"{name}.jsonl"
-        self._sound = WavWriter(self.wav, RATE, channels=2)
+        self._sound = WavWriter(self.wav, rate, channels=2)
         descriptor = os.open(self.events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._text = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
         self._work: queue.SimpleQueue[bytes | str | None] = queue.SimpleQueue()

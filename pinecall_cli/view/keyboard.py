@@ -57,6 +57,9 @@ if sys.platform == "win32":
         def __exit__(self, *exc: object) -> None:
             self.close()
 
+        def put_back(self) -> None:
+            """Do nothing: the console's modes were not touched."""
+
         def close(self) -> None:
             """Stop reading. May be called twice."""
             self.reading = False
@@ -124,7 +127,7 @@ else:
             if self._fd is None or not os.isatty(self._fd):
                 return self
             self._loop = asyncio.get_running_loop()
-            atexit.register(self._put_back)
+            atexit.register(self.put_back)
             self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
             self._loop.add_signal_handler(signal.SIGCONT, self._continued)
             self._check()
@@ -142,7 +145,7 @@ else:
                 self._timer.cancel()
             for number in (signal.SIGTSTP, signal.SIGCONT):
                 self._loop.remove_signal_handler(number)
-            atexit.unregister(self._put_back)
+            atexit.unregister(self.put_back)
             self._loop = None
 
         def _check(self) -> None:
@@ -184,9 +187,10 @@ else:
             assert self._loop is not None
             assert self._fd is not None
             self._loop.remove_reader(self._fd)
-            self._put_back()
+            self.put_back()
 
-        def _put_back(self) -> None:
+        def put_back(self) -> None:
+            """Give the terminal its modes back, and no more; from any thread."""
             saved, self._saved = self._saved, None
             if saved is None or self._fd is None or not self._foreground():
                 return  # in the background the modes are the shell's business

@@ -111,7 +111,10 @@ class LiveView:
         self._soon()
 
     def close(self) -> None:
-        """Print what is still owed, clear the region, show the cursor. May be called twice."""
+        """Print what is still owed, clear the region, show the cursor. May be called twice.
+
+        From another thread too, when ours is stuck and the process is about to end.
+        """
         if self._closed:
             return
         if not self._paused:
@@ -120,6 +123,8 @@ class LiveView:
         for timer in (self._timer, self._ticker):
             if timer is not None:
                 timer.cancel()
+        if threading.current_thread() is not threading.main_thread():
+            return  # signals are the main thread's
         if self._resized is not None and not self._resized.is_closed():
             self._resized.remove_signal_handler(signal.SIGWINCH)
 

@@ -12,14 +12,20 @@ from rich.text import Text
 from pinecall_cli.view.ink import Ink
 
 
-def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(
+    console: Console,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    plain: bool = False,
+) -> None:
     r"""Print ``rows`` under ``columns``.
 
-    On a terminal as a table that fits its width; else one line a row, cells apart by a tab, with
-    the columns' names first, so that ``cut -f`` and ``awk -F'\t'`` read it.
+    On a terminal as a table that fits its width; else, and when ``plain``, one line a row, cells
+    apart by a tab, with the columns' names first, so that ``cut -f`` and ``awk -F'\t'`` read it.
     """
     ink = Ink.of(console)
-    if not console.is_terminal or console.is_dumb_terminal:
+    if plain or not console.is_terminal or console.is_dumb_terminal:
         for row in (columns, *rows):
             line = "\t".join(ink.safe(cell).replace("\t", " ") for cell in row)
             console.file.write(f"{line}\n")

@@ -69,8 +69,7 @@ class LogView:
 
     def lines(self, entry: LogEntry) -> bytes:
         """Return what an entry adds; empty for nothing."""
-        if self._begun is None or entry.type == "call.started":
-            self._begun = entry.ts
+        self.began(entry)
         rows = [self._plainly(entry)] if self._entries else self._folded(entry)
         shown = [row for row in rows if self._matches(row)]
         if not shown:
@@ -79,6 +78,11 @@ class LogView:
             for row in shown:
                 self._print(row)
         return captured.get().encode(self._ink.encoding, "backslashreplace")
+
+    def began(self, entry: LogEntry) -> None:
+        """Note when the call began, by an entry that is not to be shown."""
+        if self._begun is None or entry.type == "call.started":
+            self._begun = entry.ts
 
     def _print(self, row: Row) -> None:
         if self._wrap:

@@ -96,7 +96,7 @@ def test_what_was_heard_before_an_interruption_stays_and_the_rest_was_never_said
 
     # Nothing sounds from then on until the next reply begins.
     after = heard.at_ms(cut) + SILENT_WITHIN_MS
-    following = [s for s in heard.of("bot.speaking") if s["seq"] > cut["seq"]][0]
+    following = next(s for s in heard.of("bot.speaking") if s["seq"] > cut["seq"])
     assert heard.at_ms(following) > after + 500
     assert heard.level(after, heard.at_ms(following) - 60) < QUIET_DBFS
     assert heard.level(heard.at_ms(words[0]), heard.at_ms(cut)) > -40

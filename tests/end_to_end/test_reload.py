@@ -176,8 +176,8 @@ def test_a_model_in_another_process_is_asked_with_the_new_prompt(
     )
     dev.ready()
     steps = (
-        "steps: [{wait: greeting}, {say: \"Who are you?\"}, {wait: reply}, {silence: 1500ms},"
-        " {say: \"And who are you now?\"}, {wait: reply}]"
+        'steps: [{wait: greeting}, {say: "Who are you?"}, {wait: reply}, {silence: 1500ms},'
+        ' {say: "And who are you now?"}, {wait: reply}]'
     )
     call = start("call", "shop", "--caller", "-", "--json", stdin=steps)
 
@@ -198,4 +198,8 @@ def test_a_model_in_another_process_is_asked_with_the_new_prompt(
     assert after["messages"][0] == {"role": "system", "content": "I am the coffee house."}
     assert after["messages"][3] == {"role": "assistant", "content": "I am the tea shop."}
     said = list(spoken(call.records).values())
-    assert [said[0], said[1], said[-1]] == ["Hello.", "I am the tea shop.", "I am the coffee house."]
+    assert [said[0], said[1], said[-1]] == [
+        "Hello.",
+        "I am the tea shop.",
+        "I am the coffee house.",
+    ]

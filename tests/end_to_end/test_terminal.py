@@ -107,9 +107,7 @@ def test_ctrl_c_while_something_is_typed(open_terminal: Open, desk: Path) -> Non
 
 
 @pytest.mark.parametrize("tool", ["stuck", "blocking"])
-def test_ctrl_c_while_a_tool_hangs(
-    open_terminal: Open, desk: Path, begun: Path, tool: str
-) -> None:
+def test_ctrl_c_while_a_tool_hangs(open_terminal: Open, desk: Path, begun: Path, tool: str) -> None:
     terminal = open_terminal("dev", desk)
     terminal.shows("ready")
     terminal.type(f"t{tool}\r")
@@ -123,7 +121,8 @@ def test_a_second_ctrl_c_ends_it_at_once(open_terminal: Open, desk: Path, begun:
     terminal.shows("ready")
     terminal.type("tstuck\r")
     begun.read_text()
-    terminal.signal(signal.SIGINT)
+    terminal.type(CTRL_C)
+    terminal.shows("stopped: interrupted")
     terminal.type(CTRL_C)
     left_tidy(terminal, 130)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.arrivals import GAP_MS, LEAD_MS, LIMIT_MS, Arrivals
+from pinecall_cli.server.arrivals import GAP_MS, LEAD_MS, LIMIT_MS, PATIENCE, Arrivals
 from pinecall_cli.server.speaking import FRAME_BYTES, FRAME_MS, SILENCE
 
 
@@ -94,9 +94,22 @@ def test_sound_that_leads_is_given_back_in_a_pause():
     call.steps([1] * 10)
     call.step(*[spoken(500 + n) for n in range(40)])
     assert call.position - call.clock > 700
-    for _ in range(40):
+    for _ in range(40 + PATIENCE):
         call.step(SILENCE)
     assert call.position - call.clock <= LEAD_MS
+
+
+def test_after_the_server_was_held_up_every_frame_stands_where_it_was_sent():
+    call = Call()
+    sent = [SILENCE] * 10
+    for frame in sent:
+        call.step(frame)
+    burst = [SILENCE] * 20 + [spoken(1)]  # 400 ms of the caller's at once
+    call.step(*burst)
+    for _ in burst[1:]:  # the clock catches up, faster than frames come
+        call.step()
+    call.step(spoken(2))
+    assert call.heard == [*sent, *burst, spoken(2)]
 
 
 def test_sound_that_lags_is_made_up_for_in_a_pause():

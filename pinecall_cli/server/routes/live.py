@@ -130,12 +130,19 @@ document.getElementById("go").onclick = () => {
   let rate = 16000, next = 0;
   socket.binaryType = "arraybuffer";
   socket.onmessage = ({ data }) => {
-    if (typeof data === "string") { rate = JSON.parse(data).sampleRate; state.textContent = "Live"; return; }
+    if (typeof data === "string") {
+      rate = JSON.parse(data).sampleRate;
+      state.textContent = "Live";
+      return;
+    }
     if (data.byteLength < 4) return;
     const pcm = new Int16Array(data), buffer = audio.createBuffer(1, pcm.length, rate);
     const out = buffer.getChannelData(0);
     let peak = 0;
-    for (let i = 0; i < pcm.length; i++) { out[i] = pcm[i] / 32768; peak = Math.max(peak, Math.abs(out[i])); }
+    for (let i = 0; i < pcm.length; i++) {
+      out[i] = pcm[i] / 32768;
+      peak = Math.max(peak, Math.abs(out[i]));
+    }
     level.value = peak;
     const source = audio.createBufferSource();
     source.buffer = buffer;
@@ -144,7 +151,10 @@ document.getElementById("go").onclick = () => {
     source.start(next);
     next += buffer.duration;
   };
-  socket.onclose = () => { state.textContent = "The call has ended, or cannot be heard."; level.value = 0; };
+  socket.onclose = () => {
+    state.textContent = "The call has ended, or cannot be heard.";
+    level.value = 0;
+  };
 };
 </script>
 """
