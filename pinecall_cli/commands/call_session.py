@@ -54,6 +54,7 @@ from pinecall_cli.view.keyboard import Keyboard
 from pinecall_cli.view.keys import LineEditor
 from pinecall_cli.view.live import LiveView
 from pinecall_cli.view.region import CALL_KEYS, Ui
+from pinecall_cli.view.strays import kept_apart
 from pinecall_cli.view.twins import View, open_view
 
 HANG_UP_WITHIN_S = 1.5
@@ -298,7 +299,8 @@ class CallSession:
         stack.callback(self.view.close)
         if isinstance(self.view, LiveView):
             stack.enter_context(self.view)
-        elif self._badges:
+        stack.enter_context(kept_apart(self.view))
+        if self._badges and not isinstance(self.view, LiveView):
             self._say("; ".join(self._badges))
 
     # -- the call --------------------------------------------------------------------------

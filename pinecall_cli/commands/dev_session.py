@@ -39,6 +39,7 @@ from pinecall_cli.reload.watch import watch
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.settings import Settings, Target
 from pinecall_cli.view.live import LiveView
+from pinecall_cli.view.strays import kept_apart
 from pinecall_cli.view.twins import View, open_view
 
 REGISTER_WITHIN_S = 30.0
@@ -136,6 +137,7 @@ class DevSession:
             if isinstance(self.view, LiveView):
                 stack.enter_context(self.view)
             stack.enter_context(self.keys)
+            stack.enter_context(kept_apart(self.view))
             self.place = await self._server(stack)
             self.client = Pinecall(self.place.key, self.place.url)
             stack.push_async_callback(self.client.disconnect)

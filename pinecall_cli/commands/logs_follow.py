@@ -34,6 +34,8 @@ AGENTS_S = 5.0
 """Between two looks for new agents, where each has to be followed by itself."""
 PATIENCE_S = 300.0
 """How long a server that was named may stay away before it counts as lost for good."""
+RESTART_S = 5.0
+"""How long a local one may: when it is started again after that, it is found again."""
 
 
 class Shows(Protocol):
@@ -148,8 +150,7 @@ class Following:
             self._key_of(home),
             call=call.call_id,
             agent=call.agent,
-            patience_s=PATIENCE_S,
-            wanted=lambda: home.local is None or home.local.file.exists(),
+            patience_s=PATIENCE_S if home.local is None else RESTART_S,
             on_lost=self._lost(home.url),
             on_back=self._back(home.url),
         )
@@ -219,6 +220,8 @@ class Following:
                         continue
                     after = starts.get(server.url, int(self._begun * 1000))
                     running = Running(server.url, server.key, (), server)
+                    if server.url not in starts and server.url not in streams:
+                        self._say(f"following {server.url}")
                     work = self._local_server(running, after, refused)
                     streams[server.url] = group.create_task(work)
                 await asyncio.sleep(LOOK_S)
@@ -230,7 +233,8 @@ class Following:
         try:
             await self._print(stream)
         except ServerUnreachableError:
-            self._say(f"{server.url} has stopped")
+            if server.local is None or await discover.ask(server.local) is None:
+                self._say(f"{server.url} has stopped")
         except PinecallError:
             refused.add((server.url, server.key))  # another program is at that address by now
 
@@ -253,8 +257,7 @@ class Following:
             agent=agent,
             after=after,
             first_try=first_try,
-            patience_s=PATIENCE_S if first_try else None,
-            wanted=lambda: first_try or discover.key_of(server.url) is not None,
+            patience_s=PATIENCE_S if first_try else RESTART_S,
             on_lost=self._lost(server.url),
             on_back=self._back(server.url),
         )

@@ -142,7 +142,6 @@ class LogStream:
         after: int = 0,
         first_try: bool = True,
         patience_s: float | None = None,
-        wanted: Callable[[], bool] = lambda: True,
         on_lost: Told = lambda why: None,
         on_back: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
@@ -157,7 +156,6 @@ class LogStream:
             after: The ``seq`` behind which to begin.
             first_try: Whether a server that cannot be reached at first is an error.
             patience_s: How long a lost server may stay away; None for any time.
-            wanted: Whether to go on trying to reach a lost server.
             on_lost: Told why the connection was lost, once each time.
             on_back: Called when it is there again.
             jitter: Returns 0 to 1.
@@ -167,7 +165,7 @@ class LogStream:
         self._url, self._key = url, key
         self._call, self._agent = call, agent
         self._first_try, self._connected = first_try, False
-        self._patience, self._wanted, self._jitter = patience_s, wanted, jitter
+        self._patience, self._jitter = patience_s, jitter
         self._on_lost, self._on_back = on_lost, on_back
         self._token: str | None = None
         self._over = False
@@ -200,7 +198,7 @@ class LogStream:
             except (ServerUnreachableError, SocketClosedError) as problem:
                 if self._over:
                     return
-                if not self._wanted() or (self._first_try and not self._connected):
+                if self._first_try and not self._connected:
                     raise unreachable(problem) from None
                 if lost_at is None:
                     lost_at = loop.time()

@@ -92,6 +92,12 @@ class LiveView:
         self._heard_at = self._clock()
         self._soon()
 
+    def say(self, text: str) -> None:
+        """Print a line that is not the session's: what an agent's own code has printed."""
+        ink = Ink.of(self._console)
+        self._waiting.append(Row(Text("  "), Text(ink.safe(text), "dim")))
+        self._soon()
+
     def update(self, **choices: Any) -> None:
         """Change fields of ``ui``: what is typed, chosen, how loud the microphone is."""
         self.ui = replace(self.ui, **choices)

@@ -29,7 +29,7 @@ class NdjsonView:
     """Prints what happened as NDJSON. Takes no notice of the state but for the agents' names."""
 
     def __init__(self, out: Output) -> None:
-        self._out = out
+        self.out = out
 
     def show(
         self, session: SessionState, happened: Received | Record | None = None, *, at: float
@@ -38,9 +38,9 @@ class NdjsonView:
         if isinstance(happened, Received):
             if not isinstance(happened.frame, (events.Ping, events.Pong)):
                 slugs = [agent.slug for agent in session.agents]
-                self._out.write(frame_line(happened, at=at, agents=slugs))
+                self.out.write(frame_line(happened, at=at, agents=slugs))
         elif happened is not None and not isinstance(happened, EngineNotice):
-            self._out.write(record_line(happened))
+            self.out.write(record_line(happened))
 
     def close(self) -> None:
         """Do nothing: every line is out."""

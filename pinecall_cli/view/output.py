@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 GONE = {errno.EPIPE, errno.ECONNRESET, errno.EIO} | ({errno.EINVAL} if os.name == "nt" else set())
@@ -34,6 +36,25 @@ class Output:
             if error.errno not in GONE:
                 raise
             self._gone()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the stream to ourselves: its descriptor leads to stderr, and we write to a copy."""
+        try:
+            number, talk = self._stream.fileno(), sys.stderr.fileno()
+        except (io.UnsupportedOperation, AttributeError):  # captured, or no stderr at all
+            yield
+            return
+        self._stream.flush()
+        copy = os.dup(number)
+        os.dup2(talk, number)
+        shared, self._stream = self._stream, os.fdopen(copy, "wb")
+        try:
+            yield
+        finally:
+            own, self._stream = self._stream, shared
+            os.dup2(copy, number)
+            own.close()
 
     def _gone(self) -> None:
         self.closed = True

@@ -52,7 +52,7 @@ def test_a_prompt_of_ten_megabytes_is_refused(tmp_path: Path) -> None:
     done = subprocess.run([COMMAND, "dev", str(agent), "--json"], capture_output=True, timeout=60)
     assert done.returncode == 2
     (problem,) = [json.loads(line) for line in done.stdout.splitlines()]
-    assert problem["error"]["where"].endswith("agent.yaml:1:23")
+    assert problem["error"]["where"].endswith("agent.yaml:1:22")
 
 
 def test_an_agent_that_prints_and_starts_threads_runs_and_prints_nothing_of_ours_astray(

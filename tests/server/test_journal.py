@@ -331,10 +331,11 @@ def test_what_was_appended_is_read_in_order(journal: Journal):
 
 def test_what_is_ephemeral_is_handed_on_and_not_kept(journal: Journal):
     seen: list[Entry] = []
-    stop = journal.watch(seen.append)
+    stop = journal.watch(seen.extend)
     word = Entry(1, 1.0, "c1", "desk", "org_1", "bot.word", {"w": "hi"}, ephemeral=True)
     journal.append(word)
     journal.append(entry(2))
+    journal.flush()
     stop()
     stop()
     journal.append(entry(3))
@@ -344,10 +345,11 @@ def test_what_is_ephemeral_is_handed_on_and_not_kept(journal: Journal):
 
 def test_an_entry_is_amended_in_its_place_and_told_once(journal: Journal):
     seen: list[Entry] = []
-    journal.watch(seen.append)
+    journal.watch(seen.extend)
     journal.append(entry(1, type="bot.speaking", text="Hi"))
     words = {"text": "Hi", "words": [{"w": "Hi"}]}
     journal.append(Entry(1, 1.0, "c1", "desk", "org_1", "bot.speaking", words, amends=True))
+    journal.flush()
     assert len(seen) == 1
     assert [dict(e.data) for e in journal.entries()] == [words]
 
