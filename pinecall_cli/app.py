@@ -131,7 +131,7 @@ def draw(error: PinecallError, argv: Sequence[str]) -> None:
         lines += [f"  where: {inert(str(one.where))}"] if one.where else []
         lines += [f"  fix: {inert(one.fix)}"] if one.fix else []
         print("\n".join(lines), file=sys.stderr)
-    if wants(argv, "--json"):
+    if wants(argv, "--json") and not error.told:
         print_json(error.as_json(), argv)
 
 

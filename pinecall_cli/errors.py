@@ -29,6 +29,8 @@ class PinecallError(Exception):
 
     code = "error"
     exit_code = 1
+    told = False
+    """Whether a stream of JSON has said it already, where something else comes last."""
 
     def __init__(
         self,

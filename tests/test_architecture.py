@@ -39,6 +39,7 @@ HOMES = {
     "watchfiles": ("reload/watch.py",),
     "yaml": ("agent", "caller"),
     "sounddevice": ("audio/devices.py",),
+    "phonenumbers": ("protocol/dialable.py",),
 }
 ROOT_MAY = {"__init__": ("sdk", "agent")}
 """The front door is opened from the root; it looks in when it is touched."""

@@ -96,16 +96,19 @@ def parse_device(text: str, devices: Sequence[Device] | None = None) -> Choice:
     return choose(text, list_devices() if devices is None else devices)
 
 
-def _converter(rate_in: int, rate_out: int) -> Converts | None:
-    """Return a resampler, or None when both rates are the same or numpy is not installed."""
+def _converter(rate_in: int, rate_out: int, *, steady: bool = False) -> Converts | None:
+    """Return a resampler, or None when both rates are the same or numpy is not installed.
+
+    A ``steady`` one returns each frame whole.
+    """
     if rate_in == rate_out:
         return None
     try:
         # Here and not above: the base install has no numpy, and does without.
-        from pinecall_cli.audio.resample import Resampler  # noqa: PLC0415
+        from pinecall_cli.audio.resample import Resampler, SteadyResampler  # noqa: PLC0415
     except ImportError:
         return None
-    return Resampler(rate_in, rate_out)
+    return SteadyResampler(rate_in, rate_out) if steady else Resampler(rate_in, rate_out)
 
 
 class _Line:
@@ -340,7 +343,9 @@ class Speaker(_Line):
         self._ring = Ring(SAMPLE_BYTES * sample_count(SPEAKER_BUFFER_MS, rate))
         self._converter = _converter(self.rate, rate)
         self._played = Played(
-            rate, self.rate, keep_ms=PLAYED_BUFFER_MS, converter=_converter(rate, self.rate)
+            rate,
+            keep_ms=PLAYED_BUFFER_MS,
+            converter=_converter(rate, self.rate, steady=True),
         )
         self._playing = self._waited = False
         self.underruns = 0

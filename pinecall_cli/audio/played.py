@@ -15,9 +15,9 @@ DRIFT_MS = 60
 
 
 class Converts(Protocol):
-    """What `audio.resample.Resampler` is to us."""
+    """What the resamplers of `audio.resample` are to us."""
 
-    def process(self, pcm: bytes) -> bytes:
+    def process(self, pcm: bytes, /) -> bytes:
         """Return the next sound at the other rate."""
         ...
 
@@ -25,15 +25,11 @@ class Converts(Protocol):
 class Played:
     """Written by the loudspeaker's thread, read on the loop; bounded."""
 
-    def __init__(
-        self, device_rate: int, rate: int, *, keep_ms: int, converter: Converts | None
-    ) -> None:
-        """Keep ``keep_ms`` at ``device_rate`` Hz; ``converter`` leads from there to ``rate``."""
-        self._block = SAMPLE_BYTES * sample_count(FRAME_MS, device_rate)
-        self._size = SAMPLE_BYTES * sample_count(FRAME_MS, rate)
-        self._ring = Ring(SAMPLE_BYTES * sample_count(keep_ms, device_rate))
+    def __init__(self, rate: int, *, keep_ms: int, converter: Converts | None = None) -> None:
+        """Keep ``keep_ms`` at ``rate`` Hz; a ``converter`` turns each frame that is read."""
+        self._block = SAMPLE_BYTES * sample_count(FRAME_MS, rate)
+        self._ring = Ring(SAMPLE_BYTES * sample_count(keep_ms, rate))
         self._converter = converter
-        self._pending = bytearray()
         self._runs = False
 
     def write(self, sound: bytes) -> None:
@@ -56,9 +52,4 @@ class Played:
         if len(sound) < self._block:
             self._runs = False
             sound = sound.ljust(self._block, b"\0")
-        self._pending += self._converter.process(sound) if self._converter else sound
-        if len(self._pending) < self._size:  # a resampler's first block is a millisecond short
-            self._pending[:0] = bytes(self._size - len(self._pending))
-        frame = bytes(self._pending[: self._size])
-        del self._pending[: self._size]
-        return frame
+        return self._converter.process(sound) if self._converter else sound

@@ -110,6 +110,37 @@ class Resampler:
         return b"".join(_to_pcm(part) for part in parts)
 
 
+class SteadyResampler:
+    """A `Resampler` for frames: each gives exactly as many ms as it has, from the first on.
+
+    So the sound comes a millisecond late, behind as much silence.
+    """
+
+    def __init__(self, rate_in: int, rate_out: int) -> None:
+        self._rate_in, self._rate_out = rate_in, rate_out
+        self._stream = Resampler(rate_in, rate_out)
+        self._pending = bytearray()
+
+    def process(self, frame: bytes) -> bytes:
+        """Return ``frame`` at the other rate.
+
+        Raises:
+            AudioFormatError: If it is not a whole number of samples at both rates.
+        """
+        samples, rest = divmod(len(frame) // 2 * self._rate_out, self._rate_in)
+        if rest:
+            raise AudioFormatError(
+                f"{len(frame) // 2} samples at {self._rate_in} Hz are no whole number of them"
+                f" at {self._rate_out} Hz"
+            )
+        self._pending += self._stream.process(frame)
+        if len(self._pending) < 2 * samples:
+            self._pending[:0] = bytes(2 * samples - len(self._pending))
+        out = bytes(self._pending[: 2 * samples])
+        del self._pending[: 2 * samples]
+        return out
+
+
 def _to_pcm(values: NDArray[Any]) -> bytes:
     pcm: bytes = np.clip(np.rint(values), -32768, 32767).astype("<i2").tobytes()
     return pcm

@@ -40,14 +40,14 @@ def cues(entries: Iterable[LogEntry]) -> list[Cue]:
     found: list[Cue] = []
     begun: float | None = None
     turn_at: float | None = None
-    turn: Any = None
+    turn: int | None = None
     waited = {
-        entry.data.get("turn"): _waited(entry.data.get("latency"))
+        _number(entry.data.get("turn")): _waited(entry.data.get("latency"))
         for entry in told
         if entry.type == "turn.end"
     }
     corrected = {
-        entry.data.get("supersedes"): entry.data.get("text")
+        _number(entry.data.get("supersedes")): entry.data.get("text")
         for entry in told
         if entry.type == "bot.corrected"
     }
@@ -56,7 +56,7 @@ def cues(entries: Iterable[LogEntry]) -> list[Cue]:
         at = entry.ts - begun
         match entry.type:
             case "turn.start" if entry.data.get("role") == "user":
-                turn, turn_at = entry.data.get("turn"), at
+                turn, turn_at = _number(entry.data.get("turn")), at
             case "user.message" if entry.data.get("final", True):
                 text = _text(entry.data.get("text"))
                 end = max(at - waited.get(turn, 0.0), turn_at or 0.0)
@@ -68,6 +68,10 @@ def cues(entries: Iterable[LogEntry]) -> list[Cue]:
                 found += _spoken(at, text, entry.data.get("words"))
     shown = (replace(cue, end=max(cue.end, cue.start + SHORTEST_S)) for cue in found if cue.text)
     return sorted(shown, key=lambda cue: cue.start)
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _waited(latency: Any) -> float:

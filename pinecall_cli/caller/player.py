@@ -111,6 +111,12 @@ class Player:
         """The step that is being played; None after the last."""
         return None if self._step is None else self._step.where
 
+    @property
+    def begun(self) -> int:
+        """How many steps have begun; an interruption begins when the caller speaks."""
+        waits = self._entered is None or (isinstance(self._step, Interrupt) and not self._speaking)
+        return self._index if waits else min(self._index + 1, len(self._steps))
+
     def on_event(self, event: Event, now: float) -> None:
         """Take in one event of the call."""
         if self.done:

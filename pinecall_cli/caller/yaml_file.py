@@ -75,31 +75,32 @@ def _caller(
     caller = None
     if text is not None:
         roots = documents(text, shown, problems)
-        reader = _Reader(folder, problems, voices)
+        reader = CallerReader(folder, problems, voices)
         if len(roots) > 1:
             problems.error("several_callers", "one file is one caller", roots[1].where)
         elif roots:
             caller = reader.caller(roots[0])
         elif not problems.failed:
-            problems.error("missing_key", "`steps` is missing", Where(shown, 1, 1), _EXAMPLE)
+            problems.error("missing_key", "`steps` is missing", Where(shown, 1, 1), EXAMPLE)
     if caller is None or problems.failed:
         raise AgentFileProblems(problems.sorted())
     return caller
 
 
-_EXAMPLE = "for example `steps: [{wait: greeting}, {say: Hello}]`"
+EXAMPLE = "for example `steps: [{wait: greeting}, {say: Hello}]`"
 _DURATION_HINT = "write it with its unit: `1.5s`, `350ms`"
 
 
 @dataclass(slots=True)
-class _Reader:
-    """Reads nodes; what is wrong is noted, and None returned for it."""
+class CallerReader:
+    """Reads the nodes of a caller; what is wrong is noted, and None returned for it."""
 
     folder: Path
     problems: Problems
     voices: Collection[str] | None
 
     def caller(self, node: nodes.Node) -> Caller | None:
+        """Return the caller that a document is."""
         keys = self.mapping(
             node, "a caller", ("from", "to", "voice", "line", "timeout", "steps"), required="steps"
         )
@@ -126,7 +127,7 @@ class _Reader:
     ) -> dict[str, nodes.Node] | None:
         """Return a mapping's values by key, noting keys that are not ``known``."""
         if not isinstance(node, nodes.Mapping):
-            self.wrong(node, f"{what} is a mapping", f"of {_listed(known)}")
+            self.wrong(node, f"{what} is a mapping", f"of {listed(known)}")
             return None
         found = {}
         for key, value in node.pairs:
@@ -134,10 +135,10 @@ class _Reader:
                 found[key.text] = value
                 continue
             near = closest(key.text, known)
-            hint = f"did you mean `{near}`?" if near else f"known: {_listed(known)}"
+            hint = f"did you mean `{near}`?" if near else f"known: {listed(known)}"
             self.problems.error("unknown_key", f"unknown key `{key.text}`", key.where, hint)
         if required is not None and required not in found:
-            self.problems.error("missing_key", f"`{required}` is missing", node.where, _EXAMPLE)
+            self.problems.error("missing_key", f"`{required}` is missing", node.where, EXAMPLE)
         return found
 
     def wrong(self, node: nodes.Node, message: str, hint: str | None = None) -> None:
@@ -180,15 +181,17 @@ class _Reader:
             return None
 
     def voice(self, node: nodes.Node) -> str | None:
+        """Return the name of a voice, if there is one of that name."""
         text = self.text(node, "`voice`")
         if text is None or self.voices is None or text in self.voices:
             return text
         near = closest(text, self.voices)
-        hint = f"did you mean `{near}`?" if near else f"there is {_listed(self.voices)}"
+        hint = f"did you mean `{near}`?" if near else f"there is {listed(self.voices)}"
         self.problems.error("unknown_voice", f"no offline voice `{text}`", node.where, hint)
         return None
 
     def line(self, node: nodes.Node) -> LineQuality | None:
+        """Return how the line spoils the sound."""
         keys = self.mapping(node, "`line`", ("band", "noise_db", "loss", "seed"))
         if keys is None:
             return None
@@ -216,46 +219,48 @@ class _Reader:
         return value
 
     def steps(self, node: nodes.Node, timeout: float) -> tuple[Step, ...] | None:
+        """Return the steps of a list; ``timeout`` is that of those which name none."""
         if not isinstance(node, nodes.Sequence):
-            self.wrong(node, "`steps` is a list", _EXAMPLE)
+            self.wrong(node, "`steps` is a list", EXAMPLE)
             return None
         found = [self.step(item, timeout) for item in node.items]
         if not found:
-            self.problems.error("missing_key", "`steps` is empty", node.where, _EXAMPLE)
+            self.problems.error("missing_key", "`steps` is empty", node.where, EXAMPLE)
         return tuple(step for step in found if step is not None)
 
     def step(self, node: nodes.Node, timeout: float) -> Step | None:
         """Return one step: a mapping of its verb, or a verb alone."""
-        if isinstance(node, nodes.Scalar) and node.text.strip() in _VERBS:
+        if isinstance(node, nodes.Scalar) and node.text.strip() in VERBS:
             node = nodes.Mapping(((node, nodes.Scalar("", "null", node.where)),), node.where)
         if isinstance(node, nodes.Scalar) and not node.is_null:
-            near = closest(node.text.strip(), _VERBS)
-            hint = f"did you mean `{near}`?" if near else f"known: {_listed(_VERBS)}"
+            near = closest(node.text.strip(), VERBS)
+            hint = f"did you mean `{near}`?" if near else f"known: {listed(VERBS)}"
             self.problems.error("unknown_step", f"no step `{node.text}`", node.where, hint)
             return None
-        keys = self.mapping(node, "a step", (*_VERBS, "timeout"))
+        keys = self.mapping(node, "a step", (*VERBS, "timeout"))
         if keys is None:
             return None
         own = self.of(keys, "timeout", self.duration)
         verbs = [key for key in keys if key != "timeout"]
         if len(verbs) != 1:
             if len(verbs) > 1:
-                said = f"a step does one thing, not {_listed(verbs)}"
+                said = f"a step does one thing, not {listed(verbs)}"
                 self.problems.error(
                     "several_steps", said, node.where, "make them steps of their own"
                 )
             elif "timeout" in keys:
-                said = f"a step does one thing: {_listed(_VERBS)}"
+                said = f"a step does one thing: {listed(VERBS)}"
                 self.problems.error("missing_key", said, node.where)
             return None
         verb, value = verbs[0], keys[verbs[0]]
-        step = _VERBS[verb](self, value, node.where, own or timeout)
+        step = VERBS[verb](self, value, node.where, own or timeout)
         if "timeout" in keys and not _waits(step) and step is not None:
             said = "`timeout` is for `wait: greeting`, `wait: reply` and `interrupt`"
             self.problems.error("unknown_key", said, keys["timeout"].where)
         return step
 
     def wait(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
+        """Return a wait for the greeting, a reply or some time."""
         text = node.text.strip() if isinstance(node, nodes.Scalar) else ""
         if text == "greeting":
             return Wait("greeting", timeout, where)
@@ -270,10 +275,12 @@ class _Reader:
         return None if seconds is None else Wait(seconds, timeout, where)
 
     def say(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
+        """Return a text to be spoken."""
         text = self.text(node, "`say`")
         return None if text is None else Say(text, where)
 
     def play(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
+        """Return a file to be played, if it is there."""
         name = self.text(node, "`play`")
         if name is None:
             return None
@@ -294,10 +301,12 @@ class _Reader:
         return Play(file, where)
 
     def silence(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
+        """Return a silence; a pause is one too."""
         seconds = self.duration(node)
         return None if seconds is None else Silence(seconds, where)
 
     def press(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
+        """Return keys to be pressed."""
         digits = self.text(node, "`press`")
         if digits is not None and not re.fullmatch(r"[0-9*#]+", digits):
             hint = "keys are 0 to 9, * and #"
@@ -306,6 +315,7 @@ class _Reader:
         return None if digits is None else Press(digits, where)
 
     def interrupt(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
+        """Return what is said over a reply, and from when on."""
         keys = self.mapping(node, "`interrupt`", ("after_words", "after", "say"), required="say")
         if keys is None:
             return None
@@ -322,21 +332,22 @@ class _Reader:
         return Interrupt(text, None if words is None else int(words), after, timeout, where)
 
     def hangup(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
+        """Return the end of the call."""
         if not (isinstance(node, nodes.Scalar) and node.is_null):
             self.wrong(node, "`hangup` stands alone", "write `- hangup`")
             return None
         return Hangup(where)
 
 
-_VERBS: dict[str, Callable[[_Reader, nodes.Node, Where, float], Step | None]] = {
-    "wait": _Reader.wait,
-    "say": _Reader.say,
-    "pause": _Reader.silence,
-    "interrupt": _Reader.interrupt,
-    "play": _Reader.play,
-    "press": _Reader.press,
-    "silence": _Reader.silence,
-    "hangup": _Reader.hangup,
+VERBS: dict[str, Callable[[CallerReader, nodes.Node, Where, float], Step | None]] = {
+    "wait": CallerReader.wait,
+    "say": CallerReader.say,
+    "pause": CallerReader.silence,
+    "interrupt": CallerReader.interrupt,
+    "play": CallerReader.play,
+    "press": CallerReader.press,
+    "silence": CallerReader.silence,
+    "hangup": CallerReader.hangup,
 }
 
 
@@ -344,5 +355,6 @@ def _waits(step: Step | None) -> bool:
     return isinstance(step, Interrupt) or (isinstance(step, Wait) and isinstance(step.until, str))
 
 
-def _listed(words: Collection[str]) -> str:
+def listed(words: Collection[str]) -> str:
+    """Return words in backticks, with commas."""
     return ", ".join(f"`{word}`" for word in words)

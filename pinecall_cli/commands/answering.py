@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 from pinecall_cli.caller.player import Player
 from pinecall_cli.commands.talk import Ends, virtual
+from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol import events
 from pinecall_cli.sdk.handset import Handset
 from pinecall_cli.sdk.mic import MicCall
@@ -17,29 +19,34 @@ ANSWER_WITHIN_S = 60.0
 
 
 class Telephone:
-    """Waits at one number until it has had a call, or is given up.
-
-    Args:
-        how: mic, caller, busy, no-answer or reject.
-        ends: What a person holds the call with; None for everybody else.
-        player: Who a virtual caller is.
-        asks: Told whether it rings for a person; None where nobody can be asked: it is answered.
-    """
+    """Waits at one number until it has had a call, or is given up."""
 
     def __init__(
         self,
         how: str,
         *,
-        ends: Ends | None = None,
+        person: Callable[[], Awaitable[Ends]] | None = None,
         player: Player | None = None,
         asks: Callable[[bool], None] | None = None,
         taped: Callable[[Ends], Ends] = lambda ends: ends,
     ) -> None:
-        self._how, self._ends, self._player = how, ends, player
+        """Say who answers.
+
+        Args:
+            how: mic, caller, busy, no-answer or reject.
+            person: Opens what a person holds the call with; begun when it rings.
+            player: Who the virtual caller is.
+            asks: Told whether it rings for a person; None where nobody can be asked, and it is
+                answered at once.
+            taped: Puts a recorder between the call and its ends.
+        """
+        self._how, self._person, self._player = how, person, player
         self._asks, self._taped = asks, taped
         self._decision: asyncio.Future[bool] | None = None
         self.call: MicCall | None = None
         """The call that was taken."""
+        self.badges: tuple[str, ...] = ()
+        """Short words about how it is held."""
 
     @property
     def rings(self) -> bool:
@@ -55,32 +62,48 @@ class Telephone:
         """Wait for a call and hold it to its end; further calls are not for us.
 
         Raises:
-            PinecallError: If the connection is lost.
+            AudioDeviceError: If a person's devices cannot be opened; the call was turned away.
+            ServerUnreachableError: If the connection is lost.
         """
         while True:
-            event = await handset.next()
-            if not isinstance(event, events.CallRinging):
+            if not isinstance(await handset.next(), events.CallRinging):
                 continue
             match self._how:
                 case "busy" | "reject":
                     await handset.reject("busy" if self._how == "busy" else "rejected")
                 case "no-answer":
                     pass
-                case _ if await self._taken(handset):
-                    await self._hold(await handset.accept())
-                    return
+                case _:
+                    ends = await self._answered(handset)
+                    if ends is not None:
+                        await self._hold(await handset.accept(), ends)
+                        return
 
-    async def _taken(self, handset: Handset) -> bool:
-        """Return whether to take the call that rings; False if it has stopped meanwhile."""
-        if self._asks is None:
-            return True
+    async def _answered(self, handset: Handset) -> Ends | None:
+        """Return what to hold the call with; None if it is not taken."""
+        if self._person is None:
+            return deaf()
+        opening = asyncio.ensure_future(self._person())
+        try:
+            if self._asks is not None and not await self._asked(handset):
+                return None
+            return await opening
+        except PinecallError:
+            await handset.reject("rejected")
+            raise
+        finally:
+            opening.cancel()
+
+    async def _asked(self, handset: Handset) -> bool:
+        """Let a person decide; False if the call is not wanted, or has stopped ringing."""
+        assert self._asks is not None
         loop = asyncio.get_running_loop()
         self._decision = loop.create_future()
         stopped = loop.create_task(handset.next(), name="ringing")
         self._asks(True)
+        ends: set[asyncio.Future[Any]] = {self._decision, stopped}
         try:
-            waiting: set[asyncio.Future[object]] = {self._decision, stopped}  # type: ignore[arg-type]
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._asks(False)
             stopped.cancel()
@@ -90,15 +113,13 @@ class Telephone:
             return False
         if not self._decision.result():
             await handset.reject("rejected")
-            return False
-        return True
+        return self._decision.result()
 
-    async def _hold(self, call: MicCall) -> None:
-        self.call = call
-        ends = self._ends
+    async def _hold(self, call: MicCall, ends: Ends) -> None:
+        self.call, self.badges = call, ends.badges
         if self._player is not None:
             ends = virtual(call, self._player)
-        ends = self._taped(ends or deaf())
+        ends = self._taped(ends)
         await call.hold(
             ends.frames, play=ends.play, hear=ends.heard, answer_within_s=ANSWER_WITHIN_S
         )

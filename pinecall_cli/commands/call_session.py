@@ -15,36 +15,28 @@ from typing import Any
 
 from pinecall_cli.agent.load import load
 from pinecall_cli.audio.devices import Choice, list_devices, parse_device
-from pinecall_cli.call.records import Record, summary
+from pinecall_cli.call.records import ErrorRecord, Record, summary
 from pinecall_cli.call.session import SessionState, advance
 from pinecall_cli.caller.player import Player
-from pinecall_cli.caller.render import render
 from pinecall_cli.caller.steps import (
     Caller,
     plays,
     refuse_keys_off_the_phone,
     says,
-    texts,
 )
 from pinecall_cli.caller.yaml_file import load_caller, parse_caller
 from pinecall_cli.commands.hosting import Place, own_server
 from pinecall_cli.commands.options import names_a_file
 from pinecall_cli.commands.signals import ended_by_signals
-from pinecall_cli.commands.talk import Ends, Kept, Taping, devices, virtual
-from pinecall_cli.engines import engine
-from pinecall_cli.engines.choose import INSTALL
-from pinecall_cli.engines.types import Synthesiser
-from pinecall_cli.engines.worker import Worker
+from pinecall_cli.commands.talk import Ends, Kept, Taping, devices, player_for, virtual
 from pinecall_cli.errors import (
     CallFailedError,
-    EngineError,
     InfrastructureError,
     PinecallError,
     UsageError,
 )
 from pinecall_cli.protocol.frames import Received
 from pinecall_cli.protocol.ids import slugify
-from pinecall_cli.protocol.phone import is_number
 from pinecall_cli.sdk import discover
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.mic import MicCall, rate_of
@@ -106,11 +98,6 @@ def run(options: CallOptions, settings: Settings) -> int:
         raise UsageError(f"`--{given[0]}` and `--{given[1]}` do not go together")
     if options.target is None:
         raise UsageError("no agent is named", fix="`pinecall agents` lists those that run")
-    if is_number(options.target) and not names_a_file(options.target):
-        raise UsageError(
-            f"`{options.target}` is a number: this version calls agents",
-            fix="name an agent or its file; `--to NUMBER` makes it a phone call",
-        )
     return asyncio.run(CallSession(options, settings.target(), caller_of(options)).run())
 
 
@@ -269,25 +256,7 @@ class CallSession:
         if self.caller is None:
             return None
         rate = rate_of(self.options.to or self.caller.to_number)
-        voice: Synthesiser | None = None
-        if texts(self.caller.steps):
-            worker = Worker("caller's voice")
-            try:
-                voice = await worker.run(lambda: engine("hibari")())
-            except ImportError as missing:
-                raise EngineError(
-                    f"`--say` needs the package `{missing.name}`", fix=INSTALL
-                ) from None
-            finally:
-                worker.close()
-        sounds = await render(self.caller.steps, rate, voice)
-        return Player(
-            self.caller.steps,
-            sounds,
-            rate=rate,
-            stay=self.options.stay,
-            line=self.caller.line,
-        )
+        return await player_for(self.caller, rate, stay=self.options.stay)
 
     def _open_view(self, stack: AsyncExitStack) -> None:
         self.view = open_view(
@@ -328,18 +297,20 @@ class CallSession:
                 failure = error
         if player is not None and failure is None and self._signal is None:
             failure = player.failure
+        reason = call.ended.reason if call.ended is not None else "hangup"
+        if failure is None and reason not in ENDED_WELL and not self._quit:
+            failure = CallFailedError(f"the call ended with `{reason}`", code="call_failed")
+        if failure is not None and self._signal is None and self.options.json:
+            self._happened(ErrorRecord.of(failure, at=time.time()))
+            failure.told = True  # the summary is the last record
         state = self.state.call(self.call_id) if self.call_id else None
         if state is not None:
             self._happened(summary(state, at=time.time()))
         if self._signal is not None:
             return 128 + self._signal
         if failure is not None:
-            if not self.options.json:
-                self.view.close()
+            self.view.close()
             raise failure
-        reason = call.ended.reason if call.ended is not None else "hangup"
-        if reason not in ENDED_WELL and not self._quit:
-            raise CallFailedError(f"the call ended with `{reason}`", code="call_failed")
         return 0
 
     def _happened(self, what: Received | Record) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pinecall_cli.audio.devices import Choice
 from pinecall_cli.call.records import ErrorRecord
+from pinecall_cli.commands.dev_dial import DevDialler
 from pinecall_cli.commands.talk import devices
 from pinecall_cli.errors import PinecallError, UsageError
 from pinecall_cli.protocol import commands
@@ -37,12 +40,15 @@ class DevKeys:
         self._view = view if isinstance(view, LiveView) else None
         self._keyboard: Keyboard | None = None
         self._editor: LineEditor | None = None
-        self._early: list[str] = []
+        self._early: list[Callable[[], None]] = []
         self._call: MicCall | None = None
         self._calling: asyncio.Task[None] | None = None
         self._muted = False
         self._lasting: tuple[str, ...] = ()
         """Badges of this terminal's call that stay as long as it does."""
+        self._dialler = DevDialler(session, self)
+        self._dialling = False
+        """Whether what is typed is a number."""
         self._chats: dict[str, str] = {}
         self._level_at = 0.0
 
@@ -71,19 +77,21 @@ class DevKeys:
     def begin(self) -> None:
         """Obey the keys that were pressed before there was an agent, and from now on all."""
         early, self._early = self._early, []
-        for key in early:
-            self.press(key)
+        for work in early:
+            work()
 
     def press(self, key: str) -> None:
         """Do what ``key`` stands for."""
         if self._editor is not None:
             self._edit(key)
             return
+        if self._dialler.decides(key):
+            return
         match key:
             case "q" | "ctrl-c" | "ctrl-d":
                 self._session.stop("quit")
-            case _ if not self._session.registered:
-                self._early.append(key)
+            case "c" | "h" | "m" | "r" | "up" | "down" if not self._session.registered:
+                self._early.append(partial(self.press, key))
             case "c":
                 self._begin_call()
             case "h":
@@ -93,18 +101,22 @@ class DevKeys:
             case "r":
                 self._session.spawn(self._session.reloader.reload_all(), "reload")
             case "t":
-                self._editor = LineEditor()
-                self._show(prompt="")
+                self._editor, self._dialling = LineEditor(), False
+                self.show(prompt="", asking="you")
+            case "d":
+                self._editor, self._dialling = LineEditor(), True
+                self.show(prompt="", asking="dial")
             case "e" if self._view is not None:
-                self._show(events=not self._view.ui.events)
+                self.show(events=not self._view.ui.events)
             case "l" if self._view is not None:
-                self._show(latency=not self._view.ui.latency)
+                self.show(latency=not self._view.ui.latency)
             case "?" if self._view is not None:
-                self._show(help=not self._view.ui.help)
+                self.show(help=not self._view.ui.help)
             case "up" | "down":
                 self._choose(-1 if key == "up" else 1)
 
-    def _show(self, **choices: object) -> None:
+    def show(self, **choices: object) -> None:
+        """Change what the live view shows beside the session."""
         if self._view is not None:
             self._view.update(**choices)
 
@@ -114,9 +126,9 @@ class DevKeys:
             return
         call = focused(self._session.state, self._view.ui.focus)
         at = live.index(call.call_id) if call is not None and call.call_id in live else 0
-        self._show(focus=live[(at + step) % len(live)])
+        self.show(focus=live[(at + step) % len(live)])
 
-    def _agent(self) -> str:
+    def agent(self) -> str:
         """Return the agent that a new call or text goes to: the focused call's, else the first."""
         call = focused(self._session.state, self._view.ui.focus if self._view else None)
         if call is not None and call.agent:
@@ -148,35 +160,39 @@ class DevKeys:
             self._badges()
 
     def _badges(self) -> None:
-        self._show(badges=(*self._lasting, *(("muted",) if self._muted else ())))
+        self.show(badges=(*self._lasting, *(("muted",) if self._muted else ())))
 
     async def _hold_call(self) -> None:
         """Call the agent with microphone and loudspeaker until one of both hangs up."""
         place = self._session.place
         async with AsyncExitStack() as stack:
             async with Rest(place.url, place.key) as rest:
-                token = await rest.token("webrtc", self._agent())
-            ends = await devices(
-                stack, rate_of(None), Choice(), cancel_echo=True, level=self._level
-            )
+                token = await rest.token("webrtc", self.agent())
+            ends = await devices(stack, rate_of(None), Choice(), cancel_echo=True, level=self.level)
             call = await stack.enter_async_context(await MicCall.dial(token.server, token.token))
-            self._call, self._muted = call, False
-            self._lasting = ends.badges
-            self._badges()
+            self.holds(call, ends.badges)
             try:
                 await call.hold(ends.frames, play=ends.play, hear=ends.heard, answer_within_s=30)
             except asyncio.CancelledError:
                 await call.hangup()
                 raise
             finally:
-                self._call = None
-                self._show(microphone=None, badges=())
+                self.holds(None)
 
-    def _level(self, dbfs: float) -> None:
+    def holds(self, call: MicCall | None, badges: tuple[str, ...] = ()) -> None:
+        """Take it that this terminal holds a call, or no longer does: keys are for that one."""
+        self._call, self._muted, self._lasting = call, False, badges
+        if call is None:
+            self.show(microphone=None, badges=())
+        else:
+            self._badges()
+
+    def level(self, dbfs: float) -> None:
+        """Show how loud the microphone is."""
         now = time.monotonic()
         if now - self._level_at >= LEVEL_EVERY_S:
             self._level_at = now
-            self._show(microphone=dbfs)
+            self.show(microphone=dbfs)
 
     # -- typing to the agent -----------------------------------------------------------------
 
@@ -184,20 +200,29 @@ class DevKeys:
         assert self._editor is not None
         self._editor = self._editor.press(key)
         if self._editor.done is None:
-            self._show(prompt=self._editor.text)
+            self.show(prompt=self._editor.text)
             return
         text, sent = self._editor.text.strip(), self._editor.done == "sent"
+        if self._dialling:
+            self._editor = None
+            self.show(prompt=None)
+            if sent:
+                self._session.spawn(self._dialler.dial(text, self.agent()), "dial")
+            return
         self._editor = replace(self._editor, text="", done=None) if sent else None
-        self._show(prompt="" if sent else None)
+        self.show(prompt="" if sent else None)
         if sent:
             self._send(text)
 
     def _send(self, text: str) -> None:
+        if not self._session.registered:
+            self._early.append(partial(self._send, text))
+            return
         if self._call is not None:
             self._session.spawn(self._call.say_typed(text), "type")
             return
         try:
-            agent = self._agent()
+            agent = self.agent()
             session = self._chats.setdefault(agent, chat_id())
             self._session.client.send(
                 commands.LlmChat(

@@ -104,7 +104,8 @@ def plan_of(options: DialOptions, target: Target, *, interactive: bool) -> Plan:
         NotAuthorisedError: If the project's allow-list does not have the number.
     """
     hosted = target.kind == "hosted"
-    loaded = one_agent(Path(options.agent)) if names_file(options.agent) else None
+    agent = options.agent
+    loaded = one_agent(Path(agent)) if agent is not None and names_a_file(agent) else None
     numbers = phones_of(loaded) + ((options.from_,) if options.from_ else ())
     to = check_number(options.number, near=numbers, strict=hosted)
     refuse_unlisted(to, Path.cwd())
@@ -127,11 +128,6 @@ def plan_of(options: DialOptions, target: Target, *, interactive: bool) -> Plan:
         None if hosted else answer_of(options, to, interactive=interactive),
         loaded,
     )
-
-
-def names_file(agent: str | None) -> bool:
-    """Return whether ``--agent`` means a file."""
-    return agent is not None and names_a_file(agent)
 
 
 def one_agent(path: Path) -> Loaded:

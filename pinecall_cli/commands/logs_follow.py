@@ -28,6 +28,9 @@ from pinecall_cli.sdk.rest import Rest
 from pinecall_cli.settings import Secret, Target
 from pinecall_cli.view.output import Output
 
+SEQS_PER_S = 1_000_000
+"""A local server's ``seq`` is never behind its clock in microseconds: what one that comes later
+has to tell of the time since we began has a higher one than the time we began at."""
 LOOK_S = 0.5
 """Between two looks for new local servers: reading a folder, nobody is asked."""
 AGENTS_S = 5.0
@@ -218,7 +221,7 @@ class Following:
                     going = streams.get(server.url)
                     if (server.url, server.key) in refused or (going and not going.done()):
                         continue
-                    after = starts.get(server.url, int(self._begun * 1000))
+                    after = starts.get(server.url, int(self._begun * SEQS_PER_S))
                     running = Running(server.url, server.key, (), server)
                     if server.url not in starts and server.url not in streams:
                         self._say(f"following {server.url}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,6 +38,20 @@ def server(
         list[str] | None,
         typer.Option(metavar="NAME", help="A further name it may be addressed by; repeatable."),
     ] = None,
+    numbers: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What happens at further numbers that agents dial: YAML, such as "
+            '`"+14155550100": busy` (or no-answer, reject, fail, caller.yaml, agent:NAME).',
+        ),
+    ] = None,
+    ring_timeout: Annotated[
+        float,
+        typer.Option(
+            metavar="S", min=0, max=120, help="How long a number rings that nobody answers."
+        ),
+    ] = 20.0,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
@@ -54,8 +69,10 @@ def server(
     import os
     import sys
 
+    from pinecall_cli.server.app import Limits
     from pinecall_cli.server.embedded import EmbeddedServer
     from pinecall_cli.server.foreground import hold
+    from pinecall_cli.server.numbers import load_numbers
     from pinecall_cli.settings import data_dir, run_dir
 
     levels = [logging.ERROR if quiet else logging.WARNING, logging.INFO, logging.DEBUG]
@@ -68,6 +85,8 @@ def server(
         environ=os.environ,
         public_hosts=public_host or (),
         run_dir=run_dir(),
+        limits=Limits(ring_timeout_s=ring_timeout),
+        numbers={} if numbers is None else load_numbers(numbers),
     )
     raise typer.Exit(hold(embedded, ready=lambda: announce(embedded, json=json, quiet=quiet)))
 

@@ -14,8 +14,13 @@ from pinecall_cli.audio.echo import Echo, open_echo
 from pinecall_cli.audio.pcm import FRAME_MS, level_dbfs
 from pinecall_cli.audio.wav import WavWriter
 from pinecall_cli.caller.player import Player
-from pinecall_cli.caller.steps import Hangup, Press
-from pinecall_cli.errors import InfrastructureError
+from pinecall_cli.caller.render import render
+from pinecall_cli.caller.steps import Caller, Hangup, Press, texts
+from pinecall_cli.engines import engine
+from pinecall_cli.engines.choose import INSTALL
+from pinecall_cli.engines.types import Synthesiser
+from pinecall_cli.engines.worker import Worker
+from pinecall_cli.errors import EngineError, InfrastructureError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event, Received
 from pinecall_cli.sdk.mic import MicCall
@@ -67,6 +72,28 @@ async def devices(
 
     badges = () if echo.badge is None else (echo.badge,)
     return Ends(frames, speaker.write, heard, badges)
+
+
+async def player_for(caller: Caller, rate: int, *, stay: float | None = None) -> Player:
+    """Return a virtual caller with all its sounds made, by the offline voice where it speaks.
+
+    Raises:
+        EngineError: If there is no voice here.
+        UsageError: If a file that it plays is not there.
+    """
+    voice: Synthesiser | None = None
+    if texts(caller.steps):
+        worker = Worker("caller's voice")
+        try:
+            voice = await worker.run(lambda: engine("hibari")())
+        except ImportError as missing:
+            raise EngineError(
+                f"a virtual caller needs the package `{missing.name}`", fix=INSTALL
+            ) from None
+        finally:
+            worker.close()
+    sounds = await render(caller.steps, rate, voice)
+    return Player(caller.steps, sounds, rate=rate, stay=stay, line=caller.line)
 
 
 def virtual(call: MicCall, player: Player) -> Ends:

@@ -68,18 +68,6 @@ class Dialable:
         return TEST_NUMBER.fullmatch(self.number) is not None
 
 
-def looks_like_number(text: str) -> bool:
-    """Return whether somebody who wrote this meant a telephone number, a right one or a wrong.
-
-    Agents' names are lower case, so capital letters among digits are a number spelled in letters.
-    """
-    text = text.strip()
-    if re.match(r"\+|sips?:|tel:", text, re.IGNORECASE):
-        return True
-    digits = sum(char.isdigit() for char in text)
-    return digits >= 2 and re.fullmatch(r"[\d(][\d\s().\-/A-Z]*", text) is not None
-
-
 def check_number(text: str, *, near: Iterable[str] = (), strict: bool = True) -> Dialable:
     """Return the number that ``text`` says, in the form in which it is dialled.
 

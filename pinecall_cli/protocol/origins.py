@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 from pinecall_cli.protocol.refusal import ConfigRefused
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+DEVIANT = frozenset("ßẞς\u200c\u200d")
+"""Characters that browsers keep in a name and Python's IDNA, the older one, maps to others or to
+none: by it a pattern for ``straße.de`` would let ``strasse.de`` in, which is somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,7 @@ def parse_pattern(text: str) -> Origin:
     scheme, separator, rest = str(text).strip().removesuffix("/").partition("://")
     any_port = rest.endswith(":*")
     subdomains = rest.startswith("*.")
-    host = rest.removesuffix(":*").removeprefix("*.")
-    try:
-        host = host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError:
-        host = ""
+    host = ascii_host(rest.removesuffix(":*").removeprefix("*."))
     origin = parse_origin(f"{scheme}{separator}{host}")
     two_ports = any_port and ":" in host.rpartition("]")[2]
     if origin is None or two_ports or (subdomains and is_address(origin.host)):
@@ -69,6 +68,28 @@ def parse_pattern(text: str) -> Origin:
             "write https://site.com, https://*.site.com or http://localhost:*",
         )
     return Origin(origin.scheme, origin.host, None if any_port else origin.port, subdomains)
+
+
+def browser_origin(url: str) -> str | None:
+    """Return the ``Origin`` that a browser sends from the page at ``url``; None if it is no page.
+
+    ``null``, which sandboxed frames and local files send, is returned as it is.
+    """
+    if url == "null":
+        return url
+    if "://" not in url or "\\" in url or not url.isprintable():
+        return None
+    try:
+        parts = urlsplit(url.strip())
+        host, port = ascii_host(parts.hostname or ""), parts.port
+    except ValueError:
+        return None
+    scheme = parts.scheme.lower()
+    shown = f"[{host}]" if ":" in host else host
+    origin = f"{scheme}://{shown}"
+    if port not in (None, DEFAULT_PORTS.get(scheme)):
+        origin += f":{port}"
+    return origin if parse_origin(origin) is not None else None
 
 
 def origin_allowed(origin: str | None, patterns: Iterable[str]) -> bool:
@@ -92,6 +113,16 @@ def matches(origin: Origin, pattern: str) -> bool:
         labels = origin.host.removesuffix("." + allowed.host)
         return labels != origin.host and all(labels.split("."))
     return origin.host == allowed.host
+
+
+def ascii_host(host: str) -> str:
+    """Return a host as browsers send it; empty if we cannot say."""
+    if host.isascii():
+        return host
+    try:
+        return "" if DEVIANT & set(host) else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
 
 
 def is_address(host: str) -> bool:

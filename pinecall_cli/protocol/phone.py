@@ -42,3 +42,15 @@ def is_number(text: str) -> bool:
     except ConfigRefused:
         return False
     return True
+
+
+def looks_like_number(text: str) -> bool:
+    """Return whether somebody who wrote this meant a telephone number, a right one or a wrong.
+
+    Agents' names are lower case, so capital letters among digits are a number spelled in letters.
+    """
+    text = text.strip()
+    if re.match(r"\+|sips?:|tel:", text, re.IGNORECASE):
+        return True
+    digits = sum(char.isdigit() for char in text)
+    return digits >= 2 and re.fullmatch(r"[\d(][\d\s().\-/A-Z]*", text) is not None

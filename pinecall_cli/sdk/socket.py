@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -17,6 +18,8 @@ from pinecall_cli import __version__
 from pinecall_cli.errors import NotAuthorisedError, NotFoundError, ServerUnreachableError
 from pinecall_cli.settings import is_loopback
 
+logger = logging.getLogger("pinecall_cli.sdk.websockets")
+logger.setLevel(logging.INFO)  # below, each request is written down with its tokens and its key
 OPEN_TIMEOUT = 10.0
 """Seconds until an opening is given up (protocol: README §4)."""
 MAX_FRAME = 16 * 1024 * 1024
@@ -71,6 +74,7 @@ class Socket:
                 open_timeout=timeout,
                 close_timeout=1.0,  # a peer that does not close back must not hold up Ctrl-C
                 max_size=MAX_FRAME,
+                logger=logger,
             )
         except InvalidStatus as problem:
             status, detail = problem.response.status_code, detail_of(problem.response.body)

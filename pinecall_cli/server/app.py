@@ -22,6 +22,7 @@ from pinecall_cli.server.outlet import Outlet, Stamps
 from pinecall_cli.server.registry import DISPLACED, Connection, RegisteredAgent, Registry
 from pinecall_cli.server.sessions import Session
 from pinecall_cli.server.switchboard import Switchboard
+from pinecall_cli.server.threads import Threads
 from pinecall_cli.server.tokens import Tokens
 
 log = logging.getLogger("pinecall.server")
@@ -57,6 +58,8 @@ class Limits:
     attach_bytes: int = 8 * 1024 * 1024
     chats_per_connection: int = 200
     """Text sessions that one connection may have open."""
+    browser_chats: int = 500
+    """Text sessions that pages may have open, all together."""
     chat_idle_s: float = 1_800.0
     """Without a message, before a text session ends."""
     ring_s: float = 2.0
@@ -72,7 +75,7 @@ class Limits:
 
 
 class Observer(Protocol):
-    """Somebody who reads the call log over a socket."""
+    """Somebody on a socket, no agent, who is to be let go when the server stops."""
 
     gone: asyncio.Event
 
@@ -128,10 +131,11 @@ class VoiceServer:
         self.registry = Registry(limit=self.limits.agents, wall=wall)
         self.stamps = Stamps(wall=wall, after=journal.last_seq)
         self.tokens = Tokens()
+        self.threads = Threads()
         self.switchboard = Switchboard(self, numbers)
         self.connections: set[Connection] = set()
         self.observers: set[Observer] = set()
-        """Whoever reads the call log."""
+        """Whoever reads the call log, or writes from a page."""
         self._outlets: WeakValueDictionary[tuple[str, str], Outlet] = WeakValueDictionary()
         self.own_calls = own_calls
         self.draining = False

@@ -17,12 +17,13 @@ GAP_MS = 200
 """A gap in what the caller sends that is longer than this counts as silence."""
 LAG_MS = 200
 """How far the caller's audio may lag before a pause is used to mend it: a far line is just late."""
-LEAD_MS = 40
-"""How far it may lead. It never does by itself: it was held up, and its gap has been filled."""
+LEAD_MS = 0
+"""How far it may lead. It never does by itself (a frame is heard one step after it was sent): it
+was held up, and its gap has been filled."""
 PATIENCE = 10
-"""Steps that brought sound while it led, before a pause is used to mend it. When the server was
-held up, the sound of that time comes at once and leads; the clock catches up by itself, without a
-pause between its steps, and what were left out then would stand a hole too early ever after."""
+"""Steps that bring sound while it leads, before a pause is used to mend that. When it was the
+server that was held up, the sound of that time comes at once and leads, but the clock catches up
+by itself, in steps without a pause: were frames left out, all later ones would stand too early."""
 LIMIT_MS = 1000
 """Beyond this it is mended at once: nobody can have spoken in that time what was sent."""
 QUIET_DBFS = -45.0

@@ -1,34 +1,41 @@
-"""A text session over agent sockets (`llm.chat`): one side writes, the agent's owner runs it.
+"""A text session: one side writes, the agent's owner runs it.
 
 Two audiences hear of it in words of their own: the owner of the agent through the session's
-outlet (`chat.message`, `llm.tool_call`, `chat.response`), and whoever wrote, on the connection
-they wrote on (`llm.chat.token`, `llm.chat.done`). One connection may be both.
+outlet (`chat.message`, `llm.tool_call`, `chat.response`), and whoever wrote, on the socket they
+wrote on (`llm.chat.token`, `llm.chat.done`). One connection may be both. How sessions are opened
+is in `llm_chat` (agent sockets) and `browser_chat`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import UNSET, structs
 
-from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import greeting_for, merge_payload
 from pinecall_cli.protocol.frames import Command, Event
 from pinecall_cli.protocol.ids import message_id
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.conversation import Conversation
-from pinecall_cli.server.registry import Connection, Refused, RegisteredAgent
+from pinecall_cli.server.history import copied
+from pinecall_cli.server.registry import Refused, RegisteredAgent
 
-RESERVED = ("wa-", "wrt_", "line:")
-"""Prefixes of ids that clients take for another kind of session."""
 WAITING = 32
 """Messages of one session that may wait for their turn."""
+
+
+class Writer(Protocol):
+    """Whoever writes into a text session, and is told what comes of it."""
+
+    def send(self, event: Event) -> None:
+        """Take an event of the sender's vocabulary (events.md §10.2); never waits."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +44,7 @@ class Message:
 
     id: str
     text: str
-    sender: Connection
-
-
-def receive(server: VoiceServer, sender: Connection, frame: commands.LlmChat) -> None:
-    """Take a message: into its session, or into a new one. What is wrong, the sender is told."""
-    try:
-        session = server.registry.session(sender.org, frame.session_id)
-        if session is None:
-            session = open_session(server, sender, frame)
-        if not isinstance(session, ChatSession):
-            raise Refused("SESSION_IN_USE", f"`{frame.session_id}` is no text session")
-        if server.registry.find(sender.org, frame.agent_id) not in (None, session.agent):
-            owner = session.agent.slug
-            raise Refused("SESSION_IN_USE", f"`{frame.session_id}` is a session of '{owner}'")
-        session.write(frame.text, sender)
-    except (Refused, PinecallError) as refusal:
-        sender.send(
-            events.LlmChatError(
-                error=refusal.message,
-                code=refusal.code,
-                agent_id=frame.agent_id,
-                session_id=frame.session_id,
-            )
-        )
-
-
-def open_session(server: VoiceServer, opener: Connection, frame: commands.LlmChat) -> ChatSession:
-    """Open a text session, announce it and greet.
-
-    Raises:
-        Refused: If the agent is not there, the id will not do, or there are too many.
-        EngineError: If there is no such model as the agent's.
-    """
-    id = frame.session_id
-    if not id or len(id) > 200 or not id.isprintable() or id.startswith(RESERVED):
-        raise Refused("INVALID_SESSION", f"`{id[:80]}` cannot be the id of a text session")
-    if not frame.text.strip():
-        raise Refused("EMPTY_MESSAGE", "the message is empty")
-    agent = server.registry.find(opener.org, frame.agent_id)
-    if agent is None:
-        raise Refused("AGENT_NOT_FOUND", f"Agent '{frame.agent_id}' is not online")
-    chats = [s for s in server.registry.sessions() if isinstance(s, ChatSession)]
-    if sum(chat.opener is opener for chat in chats) >= server.limits.chats_per_connection:
-        raise Refused("TOO_MANY_SESSIONS", "this connection has too many text sessions open")
-    if server.draining:
-        raise Refused("SERVER_STOPPING", "the server is stopping")
-    metadata = {} if frame.metadata is UNSET else frame.metadata
-    session = ChatSession(server, agent, id, opener, metadata)
-    session.begin()
-    return session
+    sender: Writer
 
 
 class ChatSession:
@@ -97,9 +55,12 @@ class ChatSession:
         server: VoiceServer,
         agent: RegisteredAgent,
         call_id: str,
-        opener: Connection,
+        opener: Writer,
         metadata: Mapping[str, Any],
+        *,
+        history: Sequence[Mapping[str, Any]] = (),
     ) -> None:
+        """Prepare a session; ``history`` is what was said before in its thread."""
         self.call_id, self.agent, self.opener = call_id, agent, opener
         self._server = server
         self._outlet = server.outlet(agent, call_id)
@@ -113,6 +74,10 @@ class ChatSession:
             now=lambda: datetime.fromtimestamp(server.wall(), UTC),
             metadata=self._metadata,
         )
+        self.conversation.history.extend(map(copied, history))
+        self.reason = "chat_completed"
+        """Why it ended, once it has."""
+        self.ended = asyncio.Event()
         self._messages: asyncio.Queue[Message] = asyncio.Queue(WAITING)
         self._current: Message | None = None
         """The message that is being answered, or was answered last."""
@@ -125,7 +90,6 @@ class ChatSession:
         """By message id: what a reply stream answers, and its text so far."""
         self._reply: asyncio.Future[str] | None = None
         """The application's answer, while it is awaited."""
-        self._reason = "chat_completed"
         self._started_at = server.wall()
         self._task: asyncio.Task[None] | None = None
 
@@ -137,7 +101,8 @@ class ChatSession:
         self.reannounce()
         if self.opener is not self.agent.connection:
             self._tell(self._started())
-        self._greet()
+        if not self.conversation.history:
+            self._greet()
         self._task = self._server.spawn(self._run(), f"chat {self.call_id}")
         self._task.add_done_callback(lambda _: self._over())
 
@@ -149,7 +114,7 @@ class ChatSession:
     def end(self, reason: str) -> None:
         """End the session now; what is being answered is given up."""
         if self._task is not None and not self._task.done():
-            self._reason = reason
+            self.reason = reason
             self._task.cancel()
 
     def _started(self) -> events.LlmChatStarted:
@@ -175,7 +140,7 @@ class ChatSession:
                 await self._answer(self._current)
                 self._answering = False
         except TimeoutError:
-            self._reason = "idle_timeout"
+            self.reason = "idle_timeout"
         finally:
             await self.conversation.aclose()
 
@@ -185,17 +150,18 @@ class ChatSession:
             events.LlmChatEnded(
                 messages=list(self.conversation.history),
                 duration_seconds=round(ended_at - self._started_at, 3),
-                reason=self._reason,
+                reason=self.reason,
                 started_at=self._started_at,
                 ended_at=ended_at,
                 metadata=self._metadata,
             )
         )
         self._server.registry.closed(self)
+        self.ended.set()
 
     # --- what arrives ---
 
-    def write(self, text: str, sender: Connection) -> None:
+    def write(self, text: str, sender: Writer) -> None:
         """Take a message; it is answered after those before it.
 
         Raises:

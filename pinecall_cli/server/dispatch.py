@@ -19,8 +19,9 @@ from pinecall_cli.protocol.frames import Command, Received, Unknown
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.protocol.refusal import ConfigRefused
-from pinecall_cli.server import chat, dialling
+from pinecall_cli.server import dialling, llm_chat
 from pinecall_cli.server.app import VoiceServer
+from pinecall_cli.server.chat import ChatSession
 from pinecall_cli.server.registry import (
     Channel,
     Claim,
@@ -81,7 +82,7 @@ class Dispatch:
         for session in self._server.registry.sessions():
             if getattr(session, "opener", None) is not self._connection:
                 continue
-            if isinstance(session, chat.ChatSession):
+            if isinstance(session, ChatSession):
                 session.end("chat_completed")
             elif session.agent.connection is not self._connection:
                 session.end("hangup")
@@ -327,7 +328,7 @@ class Dispatch:
         dialling.dial(self._server, self._connection, frame)
 
     def _chat(self, frame: commands.LlmChat) -> None:
-        chat.receive(self._server, self._connection, frame)
+        llm_chat.receive(self._server, self._connection, frame)
 
     # --- the rest ---
 

@@ -14,12 +14,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.hosts import host_allowed, same_origin
-from pinecall_cli.server.routes import agents, client, live, log, mic, tokens
+from pinecall_cli.server.routes import agents, chat, client, live, log, mic, public, tokens
 
-FAMILIES = (client, mic, agents, tokens, live, log)
+FAMILIES = (client, mic, agents, public, tokens, chat, live, log)
 """The routes by family; a new family is a file in `routes/` and its name here."""
-PUBLIC = ("/webrtc/token", "/chat/token", "/v1/attach")
-"""Paths that pages of other origins may ask; the routes themselves decide which pages."""
+PUBLIC = re.compile(
+    "/webrtc/token|/webrtc/ice-servers|/chat/token|/chat/ws|/v1/attach|/api/sdk/agent-info/[^/]+"
+)
+"""Paths that pages of other origins may ask. The routes themselves decide which pages, or which
+token; what none of them decides is nobody's secret."""
 
 
 def gateway(server: VoiceServer, *, loopback: bool) -> Starlette:
@@ -65,7 +68,7 @@ class Guard:
             detail = "this server is not addressed by that host; see --public-host"
         elif (
             origin is not None
-            and path not in PUBLIC
+            and not PUBLIC.fullmatch(path)
             and not same_origin(origin, host, scope["scheme"])
         ):
             detail = "pages of that origin may not speak to this server"

@@ -45,6 +45,7 @@ class Stopwatch:
         parts = []
         reached = points[0]
         for point in points[1:]:
+            point = min(point, audible_at)  # the caller's sound may lead the clock by a little
             parts.append(max(0, point - reached))
             reached = max(reached, point)
         e2e = max(0, audible_at - answer.voice_end)

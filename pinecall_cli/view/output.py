@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,6 +57,33 @@ class Output:
             own, self._stream = self._stream, shared
             os.dup2(copy, number)
             own.close()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Notice that the reader of a pipe has gone even while there is nothing to write.
+
+        Else `dev | head -1` would go on unseen and hold its agents' names. On Linux alone: a pipe
+        whose reader has gone counts as readable there. To be entered on the loop.
+        """
+        try:
+            number = self._stream.fileno()
+        except io.UnsupportedOperation:
+            number = -1
+        if sys.platform != "linux" or number < 0 or not stat.S_ISFIFO(os.fstat(number).st_mode):
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def gone() -> None:
+            loop.remove_reader(number)
+            if not self.closed:
+                self._gone()
+
+        loop.add_reader(number, gone)
+        try:
+            yield
+        finally:
+            loop.remove_reader(number)
 
     def _gone(self) -> None:
         self.closed = True

@@ -42,7 +42,7 @@ class PlainView:
         self._console = Console(
             file=io.StringIO(), force_terminal=colour, color_system="standard" if colour else None
         )
-        self._out = out
+        self.out = out
         self._ink = Ink(encoding)
         self._shown = 0
 
@@ -60,7 +60,7 @@ class PlainView:
             with self._console.capture() as captured:
                 for line in lines:
                     self._console.print(line, soft_wrap=True, highlight=False)
-            self._out.write(captured.get().encode(self._ink.encoding, "backslashreplace"))
+            self.out.write(captured.get().encode(self._ink.encoding, "backslashreplace"))
 
     def close(self) -> None:
         """Do nothing: every line is out."""

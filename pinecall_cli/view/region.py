@@ -43,12 +43,17 @@ DEV_KEYS = (
     ("h", "hang up"),
     ("m", "mute"),
     ("r", "reload"),
+    ("d", "dial a number"),
     ("e", "events"),
     ("l", "latency"),
     ("↑↓", "choose a call"),
 )
 """Keys of ``dev``, the most needed first: a narrow terminal shows as many as fit."""
 CALL_KEYS = (("h", "hang up"), ("m", "mute"), ("t", "type"), ("l", "latency"), ("q", "quit"))
+
+
+RINGING_KEYS = (("enter", "answer"), ("r", "reject"), ("h", "hang up"))
+"""Keys while this terminal rings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,9 @@ class Ui:
     latency: bool = True
     help: bool = False
     prompt: str | None = None
-    """What has been typed for the agent so far; None while nobody types."""
+    """What has been typed so far; None while nobody types."""
+    asking: str = "you"
+    """Whose line that is: ours to the agent, or the number to dial."""
     microphone: float | None = None
     """Level in dBFS; None while the microphone is closed."""
     badges: tuple[str, ...] = ()
@@ -223,7 +230,7 @@ def _others(session: SessionState, shown: CallState | None, ink: Ink) -> list[Te
 def _prompt(ui: Ui, ink: Ink, width: int) -> Text | None:
     if ui.prompt is None:
         return None
-    lead = ink.text(("you", "cyan"), (" › ", "dim"))
+    lead = ink.text((ui.asking, "cyan"), (" › ", "dim"))
     return lead.append(ink.own(tail(ink.safe(ui.prompt), max(1, width - lead.cell_len - 1))))
 
 

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from pinecall_cli.view.live import LiveView
 from pinecall_cli.view.ndjson import NdjsonView
+from pinecall_cli.view.plain import PlainView
 from pinecall_cli.view.twins import View
 
 LONGEST_LINE = 10_000
@@ -21,10 +22,11 @@ LONGEST_LINE = 10_000
 
 @contextmanager
 def kept_apart(view: View) -> Iterator[None]:
-    """Keep what others print out of ``view``; to be entered on the loop that feeds it.
+    """Keep what others print out of ``view``, and notice when nobody reads it any more.
 
-    Under the live view each line becomes one of its own. Beside NDJSON it goes to stderr, even
-    what a program prints that a tool has started. Beside plain lines it is one of them.
+    To be entered on the loop that feeds it. Under the live view each line becomes one of its own.
+    Beside NDJSON it goes to stderr, even what a program prints that a tool has started. Beside
+    plain lines it is one of them.
     """
     with ExitStack() as stack:
         match view:
@@ -38,8 +40,10 @@ def kept_apart(view: View) -> Iterator[None]:
                 stack.enter_context(logged_to(lines, instead_of=before))
             case NdjsonView():
                 stack.enter_context(view.out.alone())
+                stack.enter_context(view.out.watched())
                 stack.enter_context(redirect_stdout(sys.stderr))
-            case _:
+            case PlainView():
+                stack.enter_context(view.out.watched())
                 if isinstance(sys.stdout, io.TextIOWrapper):
                     sys.stdout.reconfigure(line_buffering=True)
         yield

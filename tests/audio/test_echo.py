@@ -10,6 +10,7 @@ import pytest
 
 from pinecall_cli.audio.echo import TAIL_MS, EchoCanceller, HalfDuplex, NoEcho, open_echo
 from pinecall_cli.audio.pcm import AudioFormatError, level_dbfs
+from pinecall_cli.audio.resample import resample
 
 FRAME = 640
 QUIET = bytes(FRAME)
@@ -49,6 +50,17 @@ def test_the_agents_own_voice_is_taken_out_of_the_microphone(delay):
     clean = b"".join(map(canceller.process, cut(near), cut(far)))
     assert len(clean) == len(near)
     assert level_dbfs(clean[96_000:]) < level_dbfs(near[96_000:]) - 15
+
+
+def test_on_a_telephone_it_is_taken_out_as_well():
+    pytest.importorskip("pywebrtc_audio")
+    far = resample(babble(4.0, seed=1), 16_000, 8_000)
+    near = resample(delayed(babble(4.0, seed=1), 80, gain=0.5), 16_000, 8_000)
+    canceller = EchoCanceller(8_000)
+    blocks = range(0, len(near), 320)
+    clean = [canceller.process(near[at : at + 320], far[at : at + 320]) for at in blocks]
+    assert {len(block) for block in clean} == {320}
+    assert level_dbfs(b"".join(clean[150:])) < level_dbfs(near[48_000:]) - 15
 
 
 def test_the_caller_is_still_heard():

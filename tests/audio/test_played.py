@@ -17,7 +17,7 @@ class Echo:
     """A loudspeaker whose blocks are numbered, and a microphone that is read beside it."""
 
     def __init__(self) -> None:
-        self.played = Played(RATE, RATE, keep_ms=1200, converter=None)
+        self.played = Played(RATE, keep_ms=1200)
         self.blocks = 0
 
     def plays(self, blocks: int) -> None:

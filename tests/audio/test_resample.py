@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pinecall_cli.audio.pcm import AudioFormatError
-from pinecall_cli.audio.resample import Resampler, resample
+from pinecall_cli.audio.resample import Resampler, SteadyResampler, resample
 
 PAIRS = [
     (8000, 16000),
@@ -123,3 +123,22 @@ def test_impossible_rates_are_refused(rates: tuple[int, int]):
 def test_half_a_sample_is_refused():
     with pytest.raises(AudioFormatError):
         Resampler(8000, 16000).process(b"abc")
+
+
+@pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
+def test_a_steady_resampler_gives_each_frame_whole_and_all_a_little_late(
+    rate_in: int, rate_out: int
+) -> None:
+    sound = tone(440, rate_in)
+    size, stream = rate_in // 50 * 2, SteadyResampler(rate_in, rate_out)
+    frames = [stream.process(sound[at : at + size]) for at in range(0, len(sound), size)]
+    assert {len(frame) for frame in frames} == {rate_out // 50 * 2}
+    out, straight = b"".join(frames), Resampler(rate_in, rate_out).process(sound)
+    late = len(out) - len(straight)
+    assert 0 < late <= 2 * rate_out // 400
+    assert out == bytes(late) + straight
+
+
+def test_a_frame_that_is_not_whole_at_both_rates_is_refused() -> None:
+    with pytest.raises(AudioFormatError, match="no whole number"):
+        SteadyResampler(44_100, 16_000).process(bytes(2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import os
 import socket
 import sqlite3
@@ -12,7 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +76,15 @@ async def load(url: str, key: str) -> None:
     while True:
         with suppress(OSError, websockets.WebSocketException, TimeoutError):
             async with websockets.connect(f"ws{url[4:]}/client", open_timeout=2) as peer:
-                await peer.send(json.dumps({"event": "connect", "api_key": key}))
+                await peer.send(dumps({"event": "connect", "api_key": key}))
                 await peer.recv()
                 agent = {"event": "agent.create", "agent_id": "desk", "llm": "script"}
-                await peer.send(json.dumps(agent))
+                await peer.send(dumps(agent))
                 for _ in range(CHATS):
                     await write(peer, next(ids))
                 said: Counter[str] = Counter()
                 async for message in peer:
-                    frame = json.loads(message)
+                    frame = loads(message)
                     if frame["event"] == "llm.chat.done":
                         id = frame["session_id"]
                         said[id] += 1
@@ -93,7 +92,7 @@ async def load(url: str, key: str) -> None:
                         if said[id] < MESSAGES:
                             await write(peer, id)
                         else:
-                            await peer.send(json.dumps({"event": "call.hangup", "call_id": id}))
+                            await peer.send(dumps({"event": "call.hangup", "call_id": id}))
                     elif frame["event"] == "llm.chat.ended":
                         await write(peer, next(ids))
         await asyncio.sleep(0.05)
@@ -101,7 +100,7 @@ async def load(url: str, key: str) -> None:
 
 async def write(peer: websockets.ClientConnection, id: str) -> None:
     chat = {"event": "llm.chat", "agent_id": "desk", "session_id": id, "text": "hello"}
-    await peer.send(json.dumps(chat))
+    await peer.send(dumps(chat))
 
 
 def stored(data: Path) -> list[dict[str, Any]]:
@@ -109,7 +108,7 @@ def stored(data: Path) -> list[dict[str, Any]]:
     database = sqlite3.connect(f"file:{data / FILE}?mode=ro", uri=True)
     rows = database.execute("SELECT seq, call, agent, type, data FROM entries ORDER BY seq")
     names = ("seq", "call", "agent", "type", "data")
-    found = [dict(zip(names, (*row[:4], json.loads(row[4])), strict=True)) for row in rows]
+    found = [dict(zip(names, (*row[:4], loads(row[4])), strict=True)) for row in rows]
     database.close()
     return found
 
@@ -121,46 +120,58 @@ def newest(data: Path) -> int:
     return int(seq or 0)
 
 
-@dataclass
 class Follower:
-    """`logs -f --json` in a process of its own, read as it prints."""
+    """`logs --follow` in a process of its own, read as it prints."""
 
-    process: asyncio.subprocess.Process
-    printed: list[dict[str, Any]]
-    reading: asyncio.Task[None]
-    talk: asyncio.Task[bytes]
+    def __init__(self, process: asyncio.subprocess.Process, *, json: bool, reading: bool) -> None:
+        self.process = process
+        self.printed: list[dict[str, Any]] = []
+        self.lines: list[str] = []
+        self._json = json
+        self._came = asyncio.Condition()
+        loop = asyncio.get_running_loop()
+        assert process.stderr is not None
+        self.talk = loop.create_task(process.stderr.read())
+        if reading:
+            self.reading = loop.create_task(self._read())
 
     @classmethod
-    async def start(cls, *options: str) -> Follower:
+    async def start(cls, *options: str, json: bool = True, reading: bool = True) -> Follower:
+        """Start it, and return when it follows."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", "from pinecall_cli.app import main; main()"),
-            *("logs", "--follow", "--json", *options),
+            *("logs", "--follow", *options, *(["--json"] if json else [])),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=2**20,
             cwd=ROOT,
         )
-        assert process.stdout is not None
         assert process.stderr is not None
-        first = await process.stderr.readline()  # it follows now
-        assert first, await process.stderr.read()
-        printed: list[dict[str, Any]] = []
+        first = await process.stderr.readline()
+        assert first, "it ended at once"
+        return cls(process, json=json, reading=reading)
 
-        async def read(lines: asyncio.StreamReader) -> None:
-            async for line in lines:
-                printed.append(json.loads(line))
-
-        loop = asyncio.get_running_loop()
-        reading = loop.create_task(read(process.stdout))
-        return cls(process, printed, reading, loop.create_task(process.stderr.read()))
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            async with self._came:
+                self.lines.append(line.decode())
+                if self._json:
+                    self.printed.append(loads(line))
+                self._came.notify_all()
 
     async def has(self, seq: int) -> None:
         """Wait until an entry of ``seq`` or later was printed."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not self.printed or self.printed[-1]["seq"] < seq:
-                await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENCE_S), self._came:
+            await self._came.wait_for(lambda: self.printed and self.printed[-1]["seq"] >= seq)
+
+    async def count(self, lines: int) -> None:
+        """Wait until so many lines were printed."""
+        async with asyncio.timeout(PATIENCE_S), self._came:
+            await self._came.wait_for(lambda: len(self.lines) >= lines)
 
     async def stop(self) -> int:
+        """End it by SIGTERM; return its exit code."""
         self.process.terminate()
         await self.reading
         await self.talk
@@ -172,10 +183,10 @@ async def through_kills(server: Server, follower: Follower, key: str, times: int
     loading = asyncio.get_running_loop().create_task(load(server.url, key))
     try:
         for _ in range(times):
-            await follower.has(newest(server.data) + 50)  # it is back, and at the newest
+            await follower.count(len(follower.lines) + 50)  # it is back
             await asyncio.to_thread(server.kill)
             await asyncio.to_thread(server.start)
-        await follower.has(newest(server.data) + 50)
+        await follower.count(len(follower.lines) + 50)
     finally:
         loading.cancel()
         with suppress(asyncio.CancelledError):

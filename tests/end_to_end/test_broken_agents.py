@@ -55,16 +55,17 @@ def test_a_prompt_of_ten_megabytes_is_refused(tmp_path: Path) -> None:
     assert problem["error"]["where"].endswith("agent.yaml:1:22")
 
 
-def test_an_agent_that_prints_and_starts_threads_runs_and_prints_nothing_of_ours_astray(
+def test_an_agent_that_prints_and_starts_a_thread_that_never_ends_can_be_ended(
     tmp_path: Path,
 ) -> None:
     agent = tmp_path / "noisy.py"
     agent.write_text(
-        "import os, sys, threading\n"
+        "import sys, threading\n"
         "from pinecall_cli import Agent\n"
-        "print('to stdout'); print('to stderr', file=sys.stderr); os.write(1, b'straight\\n')\n"
+        "print('to stdout'); print('to stderr', file=sys.stderr)\n"
         "threading.Thread(target=threading.Event().wait).start()\n"
-        "agent = Agent('noisy', prompt='Hi.', local={'llm': 'script', 'script': [{'say': 'Hi.'}]})\n",
+        "rules = [{'say': 'Hi.'}]\n"
+        "agent = Agent('noisy', prompt='Hi.', local={'llm': 'script', 'script': rules})\n",
         encoding="utf-8",
     )
     dev = subprocess.Popen(

@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.end_to_end.program import COMMAND, Program, agent_file, spoken
 
 KEY = "key-of-the-test"
 PATIENT = "steps: [{silence: 30m}]"
+RunServer = Callable[..., Program]
 HELLO = 'steps: [{say: "Who are you?"}]'
 
 
@@ -31,7 +33,7 @@ def desk(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run_server(start: Start, tmp_path: Path):
+def run_server(start: Start, tmp_path: Path) -> RunServer:
     """Return how to start a server on a port; its call log is in the test's folder."""
 
     def run(port: int = 0) -> Program:
@@ -42,7 +44,7 @@ def run_server(start: Start, tmp_path: Path):
 
 
 def test_a_server_that_was_killed_and_comes_back_is_given_its_agents_again(
-    start: Start, run_server, desk: Path
+    start: Start, run_server: RunServer, desk: Path
 ) -> None:
     server = run_server()
     url = server.wait("server.ready")["url"]
@@ -90,7 +92,7 @@ def test_the_second_to_run_an_agent_is_told_who_holds_it(start: Start, desk: Pat
 
 
 def test_a_name_that_is_taken_on_a_running_server_is_refused_too(
-    start: Start, run_server, desk: Path
+    start: Start, run_server: RunServer, desk: Path
 ) -> None:
     url = run_server().wait("server.ready")["url"]
     first = start("dev", desk, "--json", "--server", url)  # its key is in the server's own file
@@ -104,7 +106,7 @@ def test_a_name_that_is_taken_on_a_running_server_is_refused_too(
 
 
 def test_a_server_that_is_not_there_is_infrastructure_and_a_wrong_key_is_not_authorised(
-    start: Start, run_server, desk: Path
+    start: Start, run_server: RunServer, desk: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -138,7 +140,7 @@ def test_a_signal_ends_everything_in_order(
     dev = start("dev", desk, "--json")
     dev.ready()
     call = start("call", "desk", "--caller", "-", "--json", stdin=PATIENT)
-    call.wait("call.started")
+    dev.wait("call.started")
     dev.signal(number)
     assert dev.end() == code
     assert dev.records[-1]["type"] == "dev.stopped"

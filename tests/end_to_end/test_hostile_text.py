@@ -38,6 +38,8 @@ FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
 """Whatever could steer, hide or reorder: nothing of it may be left beside our own sequences."""
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What a terminal or a reader of lines may obey."""
 
 TOOLS = f"""\
 from pinecall_cli import tool
@@ -72,7 +74,7 @@ def inert(shown: str) -> None:
     assert found is None, (
         f"{found[0]!r} in {shown[max(0, found.start() - 80) : found.end() + 40]!r}"
     )
-    assert not re.search(r"^\s{0,6}error: forged", shown, re.MULTILINE)
+    assert not re.search("^error: forged", shown, re.MULTILINE), "the first column is ours"
     assert "WWWWWWWWWW" in shown
     assert "W" * 1000 not in shown
     flat = "".join(shown.split())
@@ -148,7 +150,7 @@ def test_what_a_server_says_is_inert(
     start: Start, open_terminal: Open, desk: Path, twin: str
 ) -> None:
     about = {"call_id": f"call{ALL}", "ts": 1_800_000_000.0}
-    story = [
+    story: list[dict[str, object]] = [
         {"event": "error", "code": f"CODE{ALL}", "error": f"failed {ALL} {LONG}"},
         {"event": f"news{ALL}", "what": ALL, **about},
         {
@@ -190,7 +192,7 @@ def test_what_a_server_says_is_inert(
         if twin == "plain":
             inert(shown)
         else:  # a program reads this: every character is kept, and none of them steers a terminal
-            assert FORBIDDEN.search(shown.replace("\n", "").replace("\u200b", "")) is None
+            assert STEERING.search(shown.replace("\n", "")) is None
             (ended,) = program.of("call.ended")
             assert ended["reason"] == f"the end {ALL}"
             assert ended["call_id"] == f"call{ALL}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,8 +54,11 @@ class Heard:
         return [(m["role"], m["content"]) for m in self.of("call.ended")[0]["messages"]]
 
 
+Call = Callable[..., Heard]
+
+
 @pytest.fixture
-def call(start: Start, tmp_path: Path):
+def call(start: Start, tmp_path: Path) -> Call:
     """Return how to make a call to a teller of stories, with these steps of the caller."""
     teller = agent_file(
         tmp_path,
@@ -77,7 +81,9 @@ def call(start: Start, tmp_path: Path):
     return make
 
 
-def test_what_was_heard_before_an_interruption_stays_and_the_rest_was_never_said(call) -> None:
+def test_what_was_heard_before_an_interruption_stays_and_the_rest_was_never_said(
+    call: Call,
+) -> None:
     heard = call(
         "say: Tell me a story.",
         "interrupt: {after_words: 12, say: Thank you. I would like to hear something else.}",
@@ -115,7 +121,7 @@ def test_what_was_heard_before_an_interruption_stays_and_the_rest_was_never_said
     assert [m["text"] for m in heard.of("message.confirmed")] == [told, "All right."]
 
 
-def test_whoever_goes_on_speaking_at_once_is_answered_as_if_in_one_breath(call) -> None:
+def test_whoever_goes_on_speaking_at_once_is_answered_as_if_in_one_breath(call: Call) -> None:
     heard = call(
         "say: Tell me a story.",
         "interrupt: {after: 500ms, say: But please make it about the sea.}",

@@ -1,4 +1,4 @@
-"""Agents print, as every program does while it is being written: it is shown, and spoils nothing."""
+"""Agents print, as programs do while they are being written: it is shown, and spoils nothing."""
 
 from __future__ import annotations
 

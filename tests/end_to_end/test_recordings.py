@@ -16,7 +16,7 @@ from tests.audio_clips.wer import Clip, clips, errors, word_error_rate
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.program import Record, agent_file, spoken, understood
 
-AT_ONCE = 4
+AT_ONCE = 5
 """Calls side by side: two cores carry them in real time with room to spare."""
 CALLERS = sorted(clips(), key=lambda clip: clip.path.stat().st_size)[:23]
 """The shortest recordings, for a call takes as long as what is said in it."""

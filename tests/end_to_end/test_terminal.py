@@ -106,6 +106,20 @@ def test_ctrl_c_while_something_is_typed(open_terminal: Open, desk: Path) -> Non
     left_tidy(terminal, 130)
 
 
+def test_what_is_typed_before_the_agents_are_there_is_not_lost(
+    open_terminal: Open, desk: Path
+) -> None:
+    terminal = open_terminal("dev", desk)
+    terminal.shows("t type")
+    assert terminal.raw, "what the keys do is not shown before they do it"
+    terminal.type("tquestions\r")
+    terminal.shows("You said: questions")
+    terminal.type("\x1b")
+    terminal.shows("t type")
+    terminal.type(CTRL_C)
+    left_tidy(terminal, 130)
+
+
 @pytest.mark.parametrize("tool", ["stuck", "blocking"])
 def test_ctrl_c_while_a_tool_hangs(open_terminal: Open, desk: Path, begun: Path, tool: str) -> None:
     terminal = open_terminal("dev", desk)

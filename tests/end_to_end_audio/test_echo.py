@@ -12,6 +12,7 @@ from tests.audio_clips.wer import word_error_rate
 from tests.end_to_end.program import agent_file, understood
 from tests.end_to_end_audio.conftest import Enter, Start
 
+NUMBER = "+13186330963"
 BUFFER_MS = 60
 """The most that a loudspeaker may hold back."""
 STORY = (
@@ -28,7 +29,7 @@ def teller(tmp_path: Path) -> Path:
     return agent_file(
         tmp_path,
         "{name: teller, llm: script, greeting: 'Hello, this is the story line. Go ahead.',"
-        " local: {llm: script, script: s.script.yaml}}",
+        f" phone_numbers: ['{NUMBER}'], local: {{llm: script, script: s.script.yaml}}}}",
         s__script__yaml=f'- say: "{STORY}"\n',
     )
 
@@ -70,6 +71,23 @@ def test_the_agent_does_not_interrupt_itself_and_a_person_can(
     call.signal(signal.SIGTERM)
     assert call.end() == 143
     assert call.records[-1]["type"] == "call.summary"
+
+
+@needs_a_room
+def test_on_a_telephone_the_agent_does_not_interrupt_itself_either(
+    enter: Enter, start: Start, teller: Path, clip
+) -> None:
+    room = enter("--echo")
+    call = start("call", teller, "--to", NUMBER, "--json", room=room)
+    assert call.wait("call.started")["transport"] == "phone"
+    call.wait("bot.finished")
+    asked = call.mark()
+    room.say(clip("caller_03").path)
+    call.wait("bot.word", since=asked, where=lambda record: record["word_index"] == 12)
+    assert word_error_rate([(clip("caller_03").text, understood(call.records))]) <= 0.3
+    assert not call.of("bot.interrupted")
+    call.signal(signal.SIGINT)
+    assert call.end() == 130
 
 
 @needs_a_room

@@ -7,7 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from pinecall_cli.errors import InfrastructureError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event
 from pinecall_cli.protocol.log import LOG_TYPES
-from pinecall_cli.server.journal import Journal
+from pinecall_cli.server.journal import Journal, Page
+from pinecall_cli.server.log_file import open_to_read, read_calls
 from pinecall_cli.server.outlet import Stamps
 from pinecall_cli.server.translate import TELL, Entry, Translator, summary
 
@@ -102,7 +104,7 @@ def test_a_call_from_its_start_to_its_summary():
             },
         ),
         ("turn.end", {"turn": 1, "latency": turn}),
-        ("bot.corrected", {"supersedes": 7001, "id": "b1", "text": "On its way."}),
+        ("bot.corrected", {"supersedes": 7_000_001, "id": "b1", "text": "On its way."}),
         ("bot.finished", {"id": "b1"}),
         ("call.ended", {"reason": "hangup", "duration": 12.5}),
         (
@@ -382,6 +384,98 @@ def test_an_entry_that_cannot_be_written_is_counted_and_the_rest_goes_on(
     assert [e.seq for e in journal.entries()] == [2]
     assert journal.lost == 1
     assert "losing entries" in caplog.text
+
+
+def test_one_entry_that_cannot_be_written_takes_no_other_along(journal: Journal):
+    told: list[Entry] = []
+    journal.watch(told.extend)
+    journal.ask(lambda database: None)  # whatever the thread does, the three come together
+    for one in (entry(1), entry(2, text=object()), entry(3)):
+        journal.append(one)
+    journal.flush()
+    assert [e.seq for e in journal.entries()] == [e.seq for e in told] == [1, 3]
+    assert journal.lost == 1
+
+
+def test_who_watches_hears_of_an_entry_when_it_is_on_disk(tmp_path: Path):
+    path = tmp_path / "calls.db"
+    journal = Journal(path)
+    found: list[int] = []
+
+    def look(told: Sequence[Entry]) -> None:
+        reader = open_to_read(path)
+        found.append(reader.execute("SELECT max(seq) FROM entries").fetchone()[0] - told[-1].seq)
+        reader.close()
+
+    journal.watch(look)
+    for seq in range(1, 50):
+        journal.append(entry(seq))
+    journal.close()
+    assert found
+    assert set(found) == {0}
+
+
+def test_between_the_last_page_and_the_first_news_nothing_falls(journal: Journal):
+    told: list[Entry] = []
+
+    def write() -> None:
+        for seq in range(1, 3_000):
+            journal.append(entry(seq))
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    read: list[int] = []
+    page = Page([], complete=False)
+    while not page.complete:
+        after = read[-1] if read else 0
+        page = journal.page(call="c1", after=after, limit=100, watcher=told.extend).result()
+        read += [one.seq for one in page.entries]
+    writing.join()
+    journal.flush()
+    assert read + [one.seq for one in told] == list(range(1, 3_000))
+
+
+def test_what_was_thrown_away_of_an_agents_log_is_remembered(tmp_path: Path):
+    journal = Journal(tmp_path / "calls.db")
+    for number in (1, 2):
+        journal.append(entry(number * 10, call=f"c{number}", type="call.started"))
+        journal.append(entry(number * 10 + 1, call=f"c{number}"))
+    journal.close()
+    pruned = Journal(tmp_path / "calls.db", kept_calls=1, wall=lambda: 0.0)
+    page = pruned.page(agent="desk", org="org_1").result()
+    assert [e.seq for e in page.entries] == [20, 21]
+    assert page.pruned == 11
+    assert pruned.page(agent="other").result().pruned == 0
+    pruned.close()
+    empty = Journal(tmp_path / "calls.db", kept_calls=0, wall=lambda: 0.0)
+    assert empty.last_seq == 21
+    empty.close()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_log_is_read_while_it_is_written_after_it_and_after_a_crash(tmp_path: Path, killed: bool):
+    path = tmp_path / "calls.db"
+    journal = Journal(path)
+    journal.append(entry(1, type="call.started"))
+    journal.flush()
+    if not killed:
+        journal.close()
+    reader = open_to_read(path)
+    assert [call.call_id for call in read_calls(reader, limit=5)] == ["c1"]
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM entries")
+    reader.close()
+    journal.close()
+
+
+def test_a_file_that_is_no_log_cannot_be_read_either(tmp_path: Path):
+    path = tmp_path / "calls?mode=rwc.db"
+    with pytest.raises(InfrastructureError, match="call log"):
+        open_to_read(path)
+    path.write_text("no database")
+    with pytest.raises(InfrastructureError, match="call log"):
+        open_to_read(path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_log_is_found_again_private_and_goes_on_counting(tmp_path: Path):

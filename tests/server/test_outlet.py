@@ -108,4 +108,4 @@ def test_numbers_rise_whatever_the_clock_does_and_are_never_behind_it(
     seqs = [seq for seq, _ in given_out]
     assert seqs == sorted(set(seqs))
     assert seqs[0] > after
-    assert all(seq >= int(ts * 1000) for seq, ts in given_out)
+    assert all(seq >= int(ts * 1_000_000) for seq, ts in given_out)

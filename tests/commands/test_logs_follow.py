@@ -1,0 +1,219 @@
+"""`logs --follow` in a process of its own, beside servers that come, go and are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pinecall_cli.server.log_file import FILE
+from pinecall_cli.settings import data_dir, run_dir
+from tests.commands.killed_server import (
+    Follower,
+    Server,
+    as_stored,
+    free_port,
+    load,
+    newest,
+    stored,
+    through_kills,
+)
+from tests.server.peer import Peer, connected, embedded
+
+
+async def chat(peer: Peer, id: str, agent: str = "desk", text: str = "hello") -> None:
+    await peer.send("llm.chat", agent_id=agent, session_id=id, text=text)
+    await peer.until("llm.chat.done", session_id=id)
+
+
+async def hang_up(peer: Peer, id: str) -> None:
+    await peer.send("call.hangup", call_id=id)
+    await peer.until("llm.chat.ended", call_id=id)
+
+
+def local(**options: Any) -> Any:
+    """Return a local server as others on this machine find it."""
+    return embedded(**({"keys": (), "data": data_dir(), "run_dir": run_dir()} | options))
+
+
+async def test_a_server_killed_ten_times_under_load_loses_and_repeats_nothing(tmp_path: Path):
+    server = Server(tmp_path, free_port(), "pk_test")
+    server.start()
+    follower = await Follower.start("--server", server.url, "--api-key", "pk_test")
+    try:
+        await through_kills(server, follower, "pk_test", 10)
+        assert await follower.stop() == 143
+    finally:
+        server.kill()
+    assert len(follower.printed) > 500
+    assert as_stored(follower.printed) == stored(tmp_path)
+
+
+async def test_servers_of_no_name_are_followed_wherever_they_come_back(empty_home: Path):
+    data = data_dir()
+    server = Server(data, 0)  # another port and another key each time
+    server.start()
+    follower = await Follower.start()
+    try:
+        for _ in range(3):
+            files = sorted((run_dir() / "servers").iterdir(), key=lambda file: file.stat().st_mtime)
+            place = json.loads(files[-1].read_text())
+            loading = asyncio.get_running_loop().create_task(load(place["url"], place["key"]))
+            seen = len(follower.printed)
+            await follower.count(seen + 50)
+            loading.cancel()
+            await asyncio.wait({loading})
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+        await follower.has(newest(data))
+        await follower.stop()
+    finally:
+        server.kill()
+    assert as_stored(follower.printed) == stored(data)
+
+
+async def test_it_waits_for_a_server_and_follows_several_that_share_a_log():
+    follower = await Follower.start()
+    async with local() as one, connected(one, one.key) as desk:
+        await desk.agent("desk", llm="script")
+        await chat(desk, "c1")
+        async with local() as two, connected(two, two.key) as shop:
+            await shop.agent("shop", llm="script")
+            await chat(shop, "c2", agent="shop")
+            await chat(desk, "c1")
+            await hang_up(shop, "c2")
+        await hang_up(desk, "c1")
+        await follower.has(newest(data_dir()))
+        assert await follower.stop() == 143
+    printed = sorted(as_stored(follower.printed), key=lambda entry: entry["seq"])
+    assert printed == stored(data_dir())
+
+
+async def test_live_calls_are_told_from_their_beginning_and_old_ones_not():
+    async with local() as server, connected(server, server.key) as peer:
+        await peer.agent("desk", llm="script")
+        await chat(peer, "old")
+        await hang_up(peer, "old")
+        await chat(peer, "live")
+        follower = await Follower.start()
+        await hang_up(peer, "live")
+        await follower.has(newest(data_dir()))
+        await follower.stop()
+        assert {entry["call"] for entry in follower.printed} == {"live"}
+        assert follower.printed[0]["type"] == "call.started"
+        since = await Follower.start("--since", "10m")
+        await since.has(newest(data_dir()))
+        await since.stop()
+        assert as_stored(since.printed) == stored(data_dir())
+
+
+async def test_one_agent_or_one_kind_of_entry_can_be_followed():
+    async with local() as server, connected(server, server.key) as peer:
+        await peer.agent("desk", llm="script")
+        await peer.agent("shop", llm="script")
+        shop = await Follower.start("--agent", "shop")
+        said = await Follower.start(
+            "--event", "user.*", "--event", "call.ended", "--grep", "two|ha"
+        )
+        await chat(peer, "c1", text="one")
+        await chat(peer, "c2", agent="shop", text="two")
+        await hang_up(peer, "c1")
+        await hang_up(peer, "c2")
+        await shop.has(newest(data_dir()))
+        await said.count(3)
+        await shop.stop()
+        await said.stop()
+    of_shop = [entry for entry in stored(data_dir()) if entry["agent"] == "shop"]
+    assert as_stored(shop.printed) == of_shop
+    assert [entry["type"] for entry in said.printed] == ["user.message", "call.ended", "call.ended"]
+    assert said.printed[0]["data"]["text"] == "two"
+
+
+async def test_one_call_is_followed_to_its_end():
+    async with local() as server, connected(server, server.key) as peer:
+        await peer.agent("desk", llm="script")
+        await chat(peer, "call-0a11ce00")
+        await chat(peer, "c2")
+        follower = await Follower.start("0a11")
+        await chat(peer, "call-0a11ce00")
+        await hang_up(peer, "call-0a11ce00")
+        await follower.reading
+        assert await follower.process.wait() == 0
+        mine = [entry for entry in stored(data_dir()) if entry["call"] == "call-0a11ce00"]
+        assert as_stored(follower.printed) == mine
+        again = await Follower.start("0a11")  # over: it is told, and that is all
+        await again.reading
+        assert await again.process.wait() == 0
+        assert as_stored(again.printed) == mine
+        await follower.talk
+        await again.talk
+
+
+async def test_a_call_that_goes_with_its_server_is_told_to_what_was_written_down(
+    empty_home: Path,
+):
+    server = Server(data_dir(), 0)
+    server.start()
+    (file,) = (run_dir() / "servers").iterdir()
+    place = json.loads(file.read_text())
+    loading = asyncio.get_running_loop().create_task(load(place["url"], place["key"]))
+    everything = await Follower.start()
+    await everything.count(20)
+    call = everything.printed[0]["call"]
+    follower = await Follower.start(call)
+    await follower.count(1)
+    await asyncio.to_thread(server.kill)
+    loading.cancel()
+    await follower.reading
+    assert await follower.process.wait() == 3
+    error = follower.printed.pop()
+    assert (error["type"], error["error"]["code"]) == ("error", "server_unreachable")
+    assert as_stored(follower.printed) == [e for e in stored(data_dir()) if e["call"] == call]
+    await follower.talk
+    await everything.stop()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_signal_ends_it_even_when_nobody_takes_what_it_prints(
+    sent: signal.Signals, code: int
+):
+    async with local() as server, connected(server, server.key) as peer:
+        await peer.agent("desk", llm="script")
+        follower = await Follower.start(reading=False)
+        for _ in range(60):  # far more than a pipe holds
+            await chat(peer, "c1", text="hello " * 1_000)
+        follower.process.send_signal(sent)
+        async with asyncio.timeout(10):
+            assert await follower.process.wait() == code
+        await chat(peer, "c1")  # and the server has noticed nothing
+    assert (data_dir() / FILE).exists()
+
+
+async def test_a_reader_that_leaves_ends_it_in_peace():
+    async with local() as server, connected(server, server.key) as peer:
+        await peer.agent("desk", llm="script")
+        follower = await Follower.start(reading=False)
+        assert follower.process.stdout is not None
+        await chat(peer, "c1")
+        await follower.process.stdout.readline()
+        follower.process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+        while follower.process.returncode is None:
+            await chat(peer, "c1")
+        assert follower.process.returncode == 0
+
+
+async def test_for_people_it_tells_the_conversation():
+    async with local() as server, connected(server, server.key) as peer:
+        await peer.agent("desk", llm="script")
+        follower = await Follower.start(json=False)
+        await chat(peer, "c1", text='tool look {"at": "this"}')
+        await hang_up(peer, "c1")
+        await follower.count(3)
+        await follower.stop()
+    words = [" ".join(line.split()[1:]) for line in follower.lines]
+    assert words[:2] == ["desk c1 ☎ chat", 'desk c1 caller › tool look {"at": "this"}']
+    assert any("call ended — hangup" in line or "chat ended — hangup" in line for line in words)
