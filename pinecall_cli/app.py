@@ -12,7 +12,18 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from pinecall_cli import __version__
-from pinecall_cli.commands import agents, call, dev, listen, logs, server
+from pinecall_cli.commands import (
+    agents,
+    call,
+    config,
+    dev,
+    listen,
+    login,
+    logs,
+    server,
+    test,
+    token,
+)
 from pinecall_cli.errors import PinecallError
 
 PANELS = ("Develop", "Call", "Inspect", "Test", "Set up")
@@ -71,7 +82,12 @@ app.command(rich_help_panel="Call")(call.call)
 app.command(rich_help_panel="Inspect")(listen.listen)
 app.add_typer(agents.app, name="agents", rich_help_panel="Inspect")
 app.command(rich_help_panel="Inspect")(logs.logs)
+app.command(rich_help_panel="Test")(test.test)
 app.command(rich_help_panel="Set up")(server.server)
+app.command(rich_help_panel="Set up")(token.token)
+app.command(rich_help_panel="Set up")(login.login)
+app.command(rich_help_panel="Set up")(login.logout)
+app.add_typer(config.app, name="config", rich_help_panel="Set up")
 
 
 def main() -> None:

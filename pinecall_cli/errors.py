@@ -117,6 +117,13 @@ class NotAuthorisedError(PinecallError):
     exit_code = 4
 
 
+class NothingRanError(PinecallError):
+    """There was nothing to run, which is never a success. Exit code 5."""
+
+    code = "nothing_ran"
+    exit_code = 5
+
+
 class ConflictError(PinecallError):
     """The agent's name is held by another live process. Exit code 6."""
 

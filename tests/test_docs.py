@@ -29,6 +29,7 @@ import typer.main
 from pinecall_cli import __version__, errors
 from pinecall_cli.app import app, run
 from pinecall_cli.caller.yaml_file import load_caller
+from pinecall_cli.server.numbers import load_numbers
 from pinecall_cli.view.picture import picture
 
 ROOT = Path(__file__).parent.parent
@@ -77,9 +78,11 @@ def circumstances(words: list[str]) -> str:
             return "runs until stopped"
         case [*_, "--list-devices"]:
             return "devices"
-        case ["call", *options] if not SPEECH & {*options}:
+        case ["call", *options] if not (SPEECH | {"--agent"}) & {*options}:
             return "microphone"
         case ["agents"] | [*_, "front-desk"] | ["call", "front-desk", *_]:
+            return "beside dev"
+        case ["call", *_] if "--agent" in words:
             return "beside dev"
         case _:
             return "alone"
@@ -244,6 +247,12 @@ def test_the_caller_of_readme_is_one(folder: Path):
     caller = load_caller(folder / "caller.yaml")
     assert caller.from_number == "+14155550100"
     assert len(caller.steps) == 5
+
+
+def test_the_numbers_of_readme_are_some(folder: Path):
+    found = load_numbers(folder / "numbers.yaml")
+    assert list(found) == ["+14155550100", "+14155550101", "+14155550102"]
+    assert {number.ring_ms for number in found.values()} == {500}
 
 
 def test_a_rule_of_the_yaml_example_answers_from_its_tool(folder: Path, tmp_path: Path):

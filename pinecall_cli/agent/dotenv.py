@@ -6,9 +6,15 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from pinecall_cli.settings import KEY_VARIABLE, URL_VARIABLE, Surroundings, nearest_dotenv
+from pinecall_cli.settings import (
+    KEY_VARIABLE,
+    PROFILE_VARIABLE,
+    URL_VARIABLE,
+    Surroundings,
+    nearest_dotenv,
+)
 
-NEVER = frozenset({KEY_VARIABLE, URL_VARIABLE})
+NEVER = frozenset({KEY_VARIABLE, URL_VARIABLE, PROFILE_VARIABLE})
 """`settings` reads these itself and must go on knowing that they came from a file."""
 
 ADDRESSES = ("_BASE_URL", "_API_BASE", "_API_URL", "_ENDPOINT", "_HOST")

@@ -103,6 +103,8 @@ class _Builder:
             hint = "close it, or write a quotation mark inside twice"
         elif "could not find expected ':'" in message:
             hint = "write `key: value`, or indent a text that goes on"
+        elif "expected ',' or" in message:
+            hint = "put quotation marks around a text that holds `?`, `:`, commas or brackets"
         elif "expected <block end>" in message:
             hint = "check that the keys of one mapping are indented alike"
         self.problems.error("yaml_syntax", f"this is not YAML: {message}", where, hint)

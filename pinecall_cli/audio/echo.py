@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Protocol
 
 from pinecall_cli.audio.pcm import SAMPLE_BYTES, AudioFormatError, duration_ms, level_dbfs
@@ -16,6 +17,8 @@ bits of echo through that a voice detector takes for words."""
 RESIDUE_DB = 10.0
 """While it learns, what it leaves this far below the microphone's level is echo, and not a voice:
 of 216 greetings in simulated rooms this kept all from being interrupted by themselves."""
+RECENT = 5
+"""Frames of the microphone that are compared: what it lets through comes a little later."""
 TAIL_MS = 400
 """How long half-duplex stays deaf afterwards: 120 ms both devices and 250 ms of a live room."""
 
@@ -64,6 +67,7 @@ class EchoCanceller:
         self._out = SteadyResampler(inside, rate)
         self._rate = rate
         self._learned_ms = self._audible_ms = 0.0
+        self._levels: deque[tuple[float, float]] = deque(maxlen=RECENT)
 
     def process(self, near: bytes, far: bytes) -> bytes:
         """Return ``near`` without the echo of ``far``.
@@ -82,9 +86,10 @@ class EchoCanceller:
         raised = (self._near.process(near), self._far.process(far))
         sides = (self._numpy.frombuffer(side, "<i2") for side in raised)
         clean = self._out.process(self._canceller.process(*sides).astype("<i2").tobytes())
+        self._levels.append((level_dbfs(near), level_dbfs(clean)))
+        heard, left = (max(levels) for levels in zip(*self._levels, strict=True))
         learning = self._learned_ms < LEARNING_MS and self._audible_ms > 0
-        residue = learning and level_dbfs(clean) < level_dbfs(near) - RESIDUE_DB
-        return bytes(len(clean)) if residue else clean
+        return bytes(len(clean)) if learning and left < heard - RESIDUE_DB else clean
 
     def _listen(self, far: bytes) -> None:
         """Count how much the loudspeaker has played, and how long its echo may still be heard."""

@@ -42,9 +42,8 @@ def reduce(
         call = windowed
     if over:
         return call
-    if isinstance(event, Event):
-        if isinstance(event.ts, (int, float)) and math.isfinite(event.ts):
-            at = event.ts
+    if isinstance(event, Event) and isinstance(event.ts, (int, float)) and math.isfinite(event.ts):
+        at = event.ts
     if at is not None and (call.last_at is None or at > call.last_at):
         call = replace(call, last_at=at)
     for fold in FOLDS:

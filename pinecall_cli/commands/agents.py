@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinecall_cli.commands import options
+from pinecall_cli.commands import agents_kick, agents_new, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def agents(
     if not quiet:
         typer.echo(asked(found), err=True)
     if json:
-        echo_json({"agents": [document for one in found for document in documents(one)]})
+        options.echo_json({"agents": [document for one in found for document in documents(one)]})
         return
     print_agents(found, plain=plain)
 
@@ -89,7 +89,7 @@ def check(
             }
             for one in checked
         ]
-        echo_json({"valid": not bad, "files": files})
+        options.echo_json({"valid": not bad, "files": files})
     else:
         print_checked(checked, bad=len(bad), quiet=quiet)
     raise typer.Exit(2 if bad else 0)
@@ -152,10 +152,14 @@ def schema(
     path = Path("agent.schema.json")
     path.write_text(text + "\n", "utf-8")
     if json:
-        echo_json({"file": str(path)})
+        options.echo_json({"file": str(path)})
         return
     typer.echo(f"wrote {path}; put this on top of an agent file:", err=True)
     typer.echo(f"# yaml-language-server: $schema={path}")
+
+
+app.command()(agents_new.new)
+app.command()(agents_kick.kick)
 
 
 # --- what is printed ------------------------------------------------------------------------
@@ -266,14 +270,7 @@ def echo_documents(documents: list[dict[str, Any]], *, json: bool) -> None:
     from json import dumps
 
     if json:
-        echo_json({"agents": documents})
+        options.echo_json({"agents": documents})
         return
     for document in documents:
         typer.echo(dumps(document, indent=2, ensure_ascii=True))
-
-
-def echo_json(document: dict[str, Any]) -> None:
-    """Print one JSON document on stdout."""
-    from json import dumps
-
-    typer.echo(dumps(document))

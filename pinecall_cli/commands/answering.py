@@ -84,6 +84,8 @@ class Telephone:
         if self._person is None:
             return deaf()
         opening = asyncio.ensure_future(self._person())
+        # A device that fails is told when it is wanted; if the call is not, nobody asks.
+        opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             if self._asks is not None and not await self._asked(handset):
                 return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinecall_cli.audio.devices import Choice
@@ -53,7 +52,7 @@ class DevDialler:
         config = next(one.config for name, one in session.reloader.agents if name == agent)
         numbers = [one.number for one in config.phone_numbers]
         to = check_number(text, near=numbers, strict=False)
-        refuse_unlisted(to, Path.cwd())
+        refuse_unlisted(to)
         async with AsyncExitStack() as stack:
             ringing = None
             if not to.test:

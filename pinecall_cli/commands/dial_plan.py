@@ -6,7 +6,6 @@ import getpass
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +19,11 @@ from pinecall_cli.commands.options import names_a_file
 from pinecall_cli.errors import NotAuthorisedError, UsageError, Where
 from pinecall_cli.protocol.dialable import Dialable, check_number
 from pinecall_cli.protocol.ids import slugify
-from pinecall_cli.settings import Target
+from pinecall_cli.settings import Surroundings, Target, project_file
 
-PROJECT_FILE = "pinecall.toml"
 HOUSE_NUMBER = "+15005550000"
 """What an agent without a number calls from, on a local exchange."""
 ANSWERS = ("mic", "busy", "no-answer", "reject")
-FOR_AGENTS = "it is for a call to an agent: `pinecall call AGENT`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +105,7 @@ def plan_of(options: DialOptions, target: Target, *, interactive: bool) -> Plan:
     loaded = one_agent(Path(agent)) if agent is not None and names_a_file(agent) else None
     numbers = phones_of(loaded) + ((options.from_,) if options.from_ else ())
     to = check_number(options.number, near=numbers, strict=hosted)
-    refuse_unlisted(to, Path.cwd())
+    refuse_unlisted(to)
     if hosted and loaded is None:
         raise UsageError(
             "a hosted server lets an agent's own process dial, and nobody else",
@@ -212,58 +209,23 @@ def answer_of(options: DialOptions, to: Dialable, *, interactive: bool) -> Answe
 # --- the allow-list ---------------------------------------------------------------------------
 
 
-def refuse_unlisted(to: Dialable, start: Path) -> None:
+def refuse_unlisted(to: Dialable) -> None:
     """Let a number pass that the project's ``[call] allow`` has, and the test numbers.
 
     Raises:
         NotAuthorisedError: If the list is there and does not have it.
-        UsageError: If the list is none.
+        UsageError: If the project's file is none.
     """
-    path = project_file(start)
-    patterns = None if path is None else allow_list(path)
-    if path is None or patterns is None or to.test:
+    project, _ = project_file(Surroundings.here())
+    if project is None or project.allow is None or to.test:
         return
-    if not any(matches(pattern, to.number) for pattern in patterns):
+    if not any(matches(pattern, to.number) for pattern in project.allow):
         raise NotAuthorisedError(
             f"{to.shown} is not among the numbers that this project allows",
-            where=Where(shown_path(path)),
+            where=Where(shown_path(project.path)),
             fix=f'add `"{to.number}"` to `allow` under `[call]`',
             code="number_not_allowed",
         )
-
-
-def project_file(start: Path) -> Path | None:
-    """Return the nearest ``pinecall.toml``, up to the git root or the home folder."""
-    for folder in (start, *start.parents):
-        path = folder / PROJECT_FILE
-        if path.is_file():
-            return path
-        if folder == Path.home() or (folder / ".git").exists():
-            break
-    return None
-
-
-def allow_list(path: Path) -> tuple[str, ...] | None:
-    """Return ``[call] allow``: numbers, and beginnings of numbers that end in ``*``.
-
-    Raises:
-        UsageError: If the file is not TOML, or the list is none.
-    """
-    where = Where(shown_path(path))
-    try:
-        table = tomllib.loads(path.read_text("utf-8")).get("call", {})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise UsageError(f"the project's file is not TOML: {problem}", where=where) from None
-    allow = table.get("allow") if isinstance(table, dict) else None
-    if allow is None:
-        return None
-    if not isinstance(allow, list) or not all(isinstance(one, str) for one in allow):
-        raise UsageError(
-            "`allow` under `[call]` is a list of numbers",
-            where=where,
-            fix='write it as `allow = ["+14155550123", "+4930*"]`',
-        )
-    return tuple(allow)
 
 
 def matches(pattern: str, number: str) -> bool:

@@ -89,3 +89,10 @@ def inert(text: str) -> str:
     from pinecall_cli.view.text import printable
 
     return printable(text)
+
+
+def echo_json(document: object) -> None:
+    """Print one JSON document on stdout."""
+    from json import dumps
+
+    typer.echo(dumps(document))

@@ -1,14 +1,12 @@
 """Which server a command means: the one that was named, or local ones that run now.
 
-A local server writes ``<run>/servers/<pid>.json`` (0600: ``url``, ``key``, ``pid``, ``started``);
-this module only reads such files, and removes those whose server is gone.
+What runtime files say is read by `settings.running`; this module asks the servers, and removes the
+files of those that are gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,23 +20,12 @@ from pinecall_cli.errors import (
 )
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.sdk.rest import ConnectedAgent, Rest, ServerSlowError
-from pinecall_cli.settings import Secret, Target, http_base, run_dir
+from pinecall_cli.settings import Secret, Target, http_base
+from pinecall_cli.settings.running import LocalServer as LocalServer
+from pinecall_cli.settings.running import runtime_files as runtime_files
 
 ANSWER_WITHIN = 2.0
 """Seconds a local server has for its list of agents: a busy one needs some, a dead one none."""
-MAX_FILE_BYTES = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class LocalServer:
-    """What a runtime file says."""
-
-    url: str
-    key: Secret
-    pid: int
-    started: float
-    """Epoch seconds."""
-    file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +44,6 @@ class Running:
 
 
 # --- local servers ------------------------------------------------------------------------
-
-
-def runtime_files(folder: Path | None = None) -> tuple[LocalServer, ...]:
-    """Return what the runtime files say, oldest server first; no server is asked.
-
-    Args:
-        folder: The run folder; that of this user, if left out.
-    """
-    servers = (folder or run_dir()) / "servers"
-    found = [server for path in sorted(servers.glob("*.json")) if (server := read(path))]
-    return tuple(sorted(found, key=lambda server: (server.started, server.pid)))
-
-
-def read(path: Path) -> LocalServer | None:
-    """Return what one runtime file says; None if it is no such file, or not ours to trust."""
-    try:
-        status = path.stat()
-        if status.st_size > MAX_FILE_BYTES:
-            return None
-        if hasattr(os, "getuid") and status.st_uid != os.getuid():
-            return None  # whoever wrote it would choose where our commands go
-        body = json.loads(path.read_text("utf-8"))
-        key = body["key"]
-        if not isinstance(key, str):
-            return None
-        return LocalServer(
-            http_base(body["url"]), Secret(key), int(body["pid"]), float(body["started"]), path
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError):
-        return None
 
 
 async def running(folder: Path | None = None) -> tuple[Running, ...]:

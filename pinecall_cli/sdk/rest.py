@@ -22,6 +22,7 @@ from pinecall_cli.errors import (
     ServerUnreachableError,
 )
 from pinecall_cli.protocol.log import EntryPage, decode_page
+from pinecall_cli.protocol.metadata import sealed_text
 from pinecall_cli.settings import Secret, http_base, is_loopback
 
 Channel = Literal["webrtc", "chat", "stream"]
@@ -167,19 +168,20 @@ class Rest:
             origin: Ask as a page of this origin would.
 
         Raises:
-            NotFoundError: If the agent is not online.
+            NotFoundError: If the agent is not online, or has no such call.
             NotAuthorisedError: If the key or the origin is refused.
+            ValueError: If ``metadata`` is more than can be sealed.
         """
         query = {"agent_id": agent}
         if metadata:
-            query["metadata"] = json.dumps(metadata, separators=(",", ":"))
+            query["metadata"] = sealed_text(metadata)
         if scope is not None:
             query["scope"] = scope
         if call_id is not None:
             query["call_id"] = call_id
         headers = {} if origin is None else {"Origin": origin}
         answer = await self._request(
-            "GET", f"/{channel}/token", query=query, headers=headers, about=agent
+            "GET", f"/{channel}/token", query=query, headers=headers, about=agent, call=call_id
         )
         body = self._read(answer)
         token, server, lasts = (body.get(key) for key in ("token", "server", "expires_in"))

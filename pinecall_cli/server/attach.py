@@ -152,6 +152,7 @@ class Attachment:
                     agent=watched.agent,
                     org=watched.org.id,
                     after=self._cursor,
+                    upto=self._server.stamps.horizon(),
                     limit=PAGE,
                     watcher=self._written,
                 )

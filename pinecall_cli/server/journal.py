@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 
 from pinecall_cli.errors import InfrastructureError
 from pinecall_cli.server.log_file import (
+    HIGHEST_SEQ,
     LoggedCall,
     encoded,
     newest_seq,
@@ -183,14 +184,18 @@ class Journal:
         agent: str | None = None,
         org: str | None = None,
         after: int = 0,
+        upto: int = HIGHEST_SEQ,
         limit: int = 1_000,
         watcher: Watcher | None = None,
     ) -> Future[Page]:
-        """Read on in a log, and with its last page begin to watch: nothing falls in between."""
+        """Read on in a log, and with its last page begin to watch: nothing falls in between.
+
+        ``upto`` keeps out what other servers have written beyond it.
+        """
 
         def read(database: sqlite3.Connection) -> Page:
             entries = read_entries(
-                database, call=call, agent=agent, org=org, after=after, limit=limit
+                database, call=call, agent=agent, org=org, after=after, upto=upto, limit=limit
             )
             complete = len(entries) < limit
             if complete and watcher is not None:

@@ -1,4 +1,4 @@
-"""Listening in: one call's two sides mixed, in the frames of ``/live`` (protocol: sessions.md §4)."""
+"""Listening in: a call's two sides mixed, in the frames of ``/live`` (protocol: sessions.md §4)."""
 
 from __future__ import annotations
 

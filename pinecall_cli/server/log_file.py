@@ -17,6 +17,8 @@ from typing import Any
 from pinecall_cli.errors import InfrastructureError
 from pinecall_cli.server.translate import Entry
 
+HIGHEST_SEQ = 2**63 - 1
+"""A database counts no further."""
 FILE = "calls.db"
 """Its name in the data folder."""
 
@@ -148,13 +150,14 @@ def read_entries(
     org: str | None,
     after: int,
     limit: int,
+    upto: int = HIGHEST_SEQ,
 ) -> list[Entry]:
-    """Return entries after a ``seq``, in order."""
+    """Return entries after a ``seq`` and up to another, in order."""
     where, values = conditions(call=call, agent=agent, org=org)
     rows = database.execute(
         f"SELECT seq, ts, call, agent, org, type, data FROM entries WHERE {where} AND seq > ? "
-        "ORDER BY seq LIMIT ?",
-        (*values, after, limit),
+        "AND seq <= ? ORDER BY seq LIMIT ?",
+        (*values, after, upto, limit),
     )
     return [
         Entry(seq, ts, of_call, of_agent, of_org, type_, json.loads(data))

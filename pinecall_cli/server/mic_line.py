@@ -33,15 +33,15 @@ class MicLine:
         self, socket: WebSocket, first: mic.MicStart | mic.MicAnswer, *, phone: bool
     ) -> None:
         """``first`` says the format of the audio; only on a phone are there keys to press."""
-        from pinecall_cli.audio.resample import Resampler  # noqa: PLC0415 - numpy, voice only
+        # numpy, which only a server that speaks has
+        from pinecall_cli.audio.resample import SteadyResampler  # noqa: PLC0415
 
         self._socket, self._mulaw, self._phone = socket, first.encoding == mic.MULAW, phone
         self._frame_bytes = first.sample_rate * 2 * mic.FRAME_MS // 1000
-        self._in = Resampler(first.sample_rate, RATE)
-        self._out = Resampler(RATE, first.sample_rate)
+        self._in = SteadyResampler(first.sample_rate, RATE)
+        self._out = SteadyResampler(RATE, first.sample_rate)
         self._call: Session | None = None
         self._emit: Callable[[Event], None] = lambda event: None
-        self._outgoing = bytearray()
         self._arrived: deque[bytes] = deque(maxlen=ARRIVED)
         self._outbox: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         self._complained = False
@@ -57,13 +57,8 @@ class MicLine:
         return frames
 
     def send(self, frame: bytes) -> None:
-        """Queue one frame for the caller, exactly 20 ms in their format."""
-        self._outgoing += self._out.process(frame)
-        short = self._frame_bytes - len(self._outgoing)
-        if short > 0:  # the resampler's delay, once
-            self._outgoing[:0] = bytes(short)
-        audio = bytes(self._outgoing[: self._frame_bytes])
-        del self._outgoing[: self._frame_bytes]
+        """Queue one frame for the caller, in their format."""
+        audio = self._out.process(frame)
         self._outbox.put_nowait(mulaw.encode(audio) if self._mulaw else audio)
 
     def tell(self, text: str | None) -> None:

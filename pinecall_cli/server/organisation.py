@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-
 LOCAL = "org_local"
 """Whoever runs a server without naming a key for it."""
 

@@ -36,6 +36,15 @@ class Stamps:
         self._last = max(self._last + 1, int(ts * 1_000_000))
         return self._last, ts
 
+    def horizon(self) -> int:
+        """Return a number between all that were given out and all that will be.
+
+        Other servers may write to the same log; what they have written beyond it must not move
+        a reader's cursor past entries of ours that are still to come.
+        """
+        self._last = max(self._last, int(self._wall() * 1_000_000))
+        return self._last
+
 
 class Log(Protocol):
     """What an outlet writes to: the journal."""

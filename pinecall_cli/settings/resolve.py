@@ -177,7 +177,7 @@ def places(flags: Flags, around: Surroundings) -> Places:
     notices = (*notices, *more)
     if chosen.value not in profiles and chosen.value != DEFAULT:
         if chosen.origin.kind == "environment":
-            raise no_profile(chosen.value, profiles, where=None)
+            raise no_profile(chosen.value, profiles)
         notices = (
             *notices,
             f"{chosen.origin} names the profile `{chosen.value}`, which you have not saved: "
@@ -187,13 +187,12 @@ def places(flags: Flags, around: Surroundings) -> Places:
     return Places(flags, around, dotenv, project, chosen, saved, file, notices)
 
 
-def no_profile(name: str, profiles: Mapping[str, object], *, where: Where | None) -> UsageError:
+def no_profile(name: str, profiles: Mapping[str, object]) -> UsageError:
     """Return the error for a profile that is not there."""
     near = difflib.get_close_matches(name, profiles, 1)
     fix = f"`pinecall login --profile {name}` saves one"
     return UsageError(
         f"there is no profile `{name}`",
-        where=where,
         fix=f"did you mean `{near[0]}`? {fix}" if near else fix,
         code="no_profile",
     )

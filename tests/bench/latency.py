@@ -52,7 +52,7 @@ phone_numbers: ["{NUMBER}"]
 llm: openai/gpt-5-chat-latest
 local: {{llm: script, script: bench.script.yaml}}
 """
-SCRIPT = "- say: Thank you, I have noted that.\n"
+SCRIPT = "- say: Okay, I have noted that.\n"
 AGREE_MS = 40
 PARTS = ("vad", "asr", "eou", "tools", "llm_ttft", "tts_ttfb", "playout", "other")
 

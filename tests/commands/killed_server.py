@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import socket
 import sqlite3
 import subprocess
@@ -54,6 +53,11 @@ class Server:
         self.process: subprocess.Popen[str] | None = None
 
     @property
+    def agent(self) -> str:
+        """A name for an agent that is only on this server."""
+        return f"desk-{self.port}"
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
@@ -70,18 +74,20 @@ class Server:
             self.process = None
 
 
-async def load(url: str, key: str) -> None:
+async def load(url: str, key: str, name: str = "desk") -> None:
     """Register an agent and let people chat with it, again and again, whatever happens."""
-    ids = (f"chat-{os.getpid()}-{number:06}" for number in itertools.count())
+    ids = (f"chat-{name}-{number:06}" for number in itertools.count())
     while True:
         with suppress(OSError, websockets.WebSocketException, TimeoutError):
-            async with websockets.connect(f"ws{url[4:]}/client", open_timeout=2) as peer:
+            async with websockets.connect(
+                f"ws{url[4:]}/client", open_timeout=2, close_timeout=0.1
+            ) as peer:
                 await peer.send(dumps({"event": "connect", "api_key": key}))
                 await peer.recv()
-                agent = {"event": "agent.create", "agent_id": "desk", "llm": "script"}
+                agent = {"event": "agent.create", "agent_id": name, "llm": "script"}
                 await peer.send(dumps(agent))
                 for _ in range(CHATS):
-                    await write(peer, next(ids))
+                    await write(peer, name, next(ids))
                 said: Counter[str] = Counter()
                 async for message in peer:
                     frame = loads(message)
@@ -90,16 +96,16 @@ async def load(url: str, key: str) -> None:
                         said[id] += 1
                         await asyncio.sleep(PAUSE_S)
                         if said[id] < MESSAGES:
-                            await write(peer, id)
+                            await write(peer, name, id)
                         else:
                             await peer.send(dumps({"event": "call.hangup", "call_id": id}))
                     elif frame["event"] == "llm.chat.ended":
-                        await write(peer, next(ids))
+                        await write(peer, name, next(ids))
         await asyncio.sleep(0.05)
 
 
-async def write(peer: websockets.ClientConnection, id: str) -> None:
-    chat = {"event": "llm.chat", "agent_id": "desk", "session_id": id, "text": "hello"}
+async def write(peer: websockets.ClientConnection, agent: str, id: str) -> None:
+    chat = {"event": "llm.chat", "agent_id": agent, "session_id": id, "text": "hello"}
     await peer.send(dumps(chat))
 
 
@@ -163,7 +169,7 @@ class Follower:
     async def has(self, seq: int) -> None:
         """Wait until an entry of ``seq`` or later was printed."""
         async with asyncio.timeout(PATIENCE_S), self._came:
-            await self._came.wait_for(lambda: self.printed and self.printed[-1]["seq"] >= seq)
+            await self._came.wait_for(lambda: any(one["seq"] >= seq for one in self.printed[-50:]))
 
     async def count(self, lines: int) -> None:
         """Wait until so many lines were printed."""

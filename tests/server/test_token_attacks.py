@@ -278,7 +278,6 @@ TURNED_AWAY = [
         "https://%6dysite.com",
         "https://mysite%2ecom",
         "https://mysite。com",
-        "https://mysite.com\t",
     ),
     *("file://", "chrome-extension://mysite.com", "data:mysite.com", "x" * 5_000),
 ]

@@ -92,8 +92,9 @@ class Floor:
 
     def names(self) -> list[str]:
         return [
-            type(entry).__struct_config__.tag if isinstance(entry, events.Event) else
-            type(entry).__name__
+            type(entry).__struct_config__.tag
+            if isinstance(entry, events.Event)
+            else type(entry).__name__
             for entry in self.log
         ]
 

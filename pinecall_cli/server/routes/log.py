@@ -19,15 +19,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from pinecall_cli.protocol import codec
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.attach import ALL, Attachment, WatchedLog
-from pinecall_cli.server.log_file import LoggedCall, newest_seq, read_calls
+from pinecall_cli.server.log_file import HIGHEST_SEQ, LoggedCall, read_calls
 from pinecall_cli.server.organisation import Organisation
 from pinecall_cli.server.registry import slugs_of
 from pinecall_cli.server.supervise import Supervision
 from pinecall_cli.server.tokens import Grant
 
 LARGEST_PAGE = 1_000
-HIGHEST_SEQ = 2**63 - 1
-"""The database counts no further."""
 
 
 class Denied(Exception):
@@ -212,12 +210,10 @@ async def listed(server: VoiceServer, request: Request) -> Response:
         raise Denied(403, "this token is for single agents")
     slug = None if name is None else visible_agent(access, name)
     limit = max(1, number(request, "limit", 100, LARGEST_PAGE))
-    calls, newest = await asyncio.wrap_future(
+    newest = server.stamps.horizon()
+    calls = await asyncio.wrap_future(
         server.journal.ask(
-            lambda database: (
-                read_calls(database, agent=slug, org=access.org.id, limit=limit),
-                newest_seq(database),
-            )
+            lambda database: read_calls(database, agent=slug, org=access.org.id, limit=limit)
         )
     )
     rows = [row(server, access.org, call) for call in calls]
