@@ -38,3 +38,22 @@ def keys(digits: str, rate: int) -> bytes:
 def beep(rate: int, ms: int = 500) -> bytes:
     """Return the tone after which a voicemail listens: 1 kHz."""
     return tone((1000,), ms, rate)
+
+
+TUNE_HZ = (261.63, 329.63, 392.0, 523.25, 392.0, 329.63, 293.66, 349.23, 440.0, 349.23)
+NOTE_MS = 400
+FADE_PER_S = 4.0
+"""How quickly a note dies away: at its end a fifth of it is left."""
+
+
+def hold_music(start_ms: int, ms: int, rate: int) -> bytes:
+    """Return the part of an endless, quiet tune that begins at ``start_ms``, as int16 mono PCM."""
+    length, level = rate * NOTE_MS // 1000, 32767 * LEVEL / 2
+    values = array("h")
+    for at in range(start_ms * rate // 1000, (start_ms + ms) * rate // 1000):
+        note, within = divmod(at, length)
+        seconds = within / rate
+        swell = min(1.0, within / (0.01 * rate), (length - within) / (0.01 * rate))  # no clicks
+        wave = math.sin(2 * math.pi * TUNE_HZ[note % len(TUNE_HZ)] * seconds)
+        values.append(int(level * swell * math.exp(-FADE_PER_S * seconds) * wave))
+    return from_samples(values)

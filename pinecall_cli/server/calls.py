@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
     from pinecall_cli.server.app import VoiceServer
 
 
-def phone_call_id() -> str:
-    """Return the id of a new phone call."""
-    return f"CA{secrets.token_hex(16)}"
-
-
 def language_of(config: Mapping[str, Any]) -> str:
     """Return the language that a call of this configuration begins in."""
     language = config.get("language")
@@ -36,6 +30,7 @@ def open_conversation(
     server: VoiceServer, outlet: Outlet, details: CallDetails, config: Mapping[str, Any]
 ) -> Conversation:
     """Return the history and prompt that a call begins with."""
+    agent = outlet.agent
     return Conversation(
         config=config,
         channel=details.transport,
@@ -43,6 +38,7 @@ def open_conversation(
         emit=outlet.emit,
         now=partial(datetime.now, UTC),
         metadata=details.metadata,
+        taken_over=lambda: agent.takeover.paused(details.call_id, details.contact),
     )
 
 

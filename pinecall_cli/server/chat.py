@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, UnsetType, structs
 
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import greeting_for, merge_payload
@@ -66,6 +66,8 @@ class ChatSession:
         self._outlet = server.outlet(agent, call_id)
         self._config = agent.config_for("chat")
         self._metadata = dict(metadata)
+        user = self._metadata.get("userId")
+        self.contact = user if isinstance(user, str) else ""
         self.conversation = Conversation(
             config=self._config,
             channel="chat",
@@ -73,6 +75,7 @@ class ChatSession:
             emit=self._emit,
             now=lambda: datetime.fromtimestamp(server.wall(), UTC),
             metadata=self._metadata,
+            taken_over=lambda: agent.takeover.paused(call_id, self.contact),
         )
         self.conversation.history.extend(map(copied, history))
         self.reason = "chat_completed"
@@ -84,7 +87,9 @@ class ChatSession:
         self._answering = False
         self._sender = opener
         self._turn = 0
-        self._failure: str | None = None
+        self._unanswered = False
+        """Whether a message waits for a person to answer it."""
+        self._failure: events.LlmError | None = None
         self._announced = False
         self._streams: dict[str, tuple[str, str]] = {}
         """By message id: what a reply stream answers, and its text so far."""
@@ -145,6 +150,7 @@ class ChatSession:
             await self.conversation.aclose()
 
     def _over(self) -> None:
+        self._dismiss()
         ended_at = self._server.wall()
         self._outlet.emit(
             events.LlmChatEnded(
@@ -158,6 +164,15 @@ class ChatSession:
         )
         self._server.registry.closed(self)
         self.ended.set()
+
+    def _dismiss(self) -> None:
+        """Tell everyone who waits for an answer that none will come; the owner knows why."""
+        waiting = [self._sender] if self._answering else []
+        while not self._messages.empty():
+            waiting.append(self._messages.get_nowait().sender)
+        for self._sender in waiting:
+            if self._sender is not self.agent.connection:
+                self._tell(events.LlmChatError(error=f"the conversation has ended: {self.reason}"))
 
     # --- what arrives ---
 
@@ -182,6 +197,17 @@ class ChatSession:
             Refused: If it is empty, or too many messages wait.
         """
         self.write(text, self.opener)
+
+    def human(self, text: str) -> None:
+        """Send what a person wrote in the agent's place: it answers the messages that wait."""
+        said = events.ChatResponse(text=text, message_id=message_id())
+        self.conversation.add("assistant", text)
+        self._outlet.emit(said)
+        if self._unanswered:
+            self._unanswered = False
+            self._done(text, str(said.message_id))
+        elif self._sender is not self.agent.connection:
+            self._tell(said)
 
     def configure(self, patch: Mapping[str, Any]) -> None:
         """Change this session alone, from the next message on."""
@@ -224,6 +250,10 @@ class ChatSession:
         if not self._announced:
             self.reannounce()
         self._outlet.emit(events.ChatMessage(text=message.text, message_id=message.id))
+        if self.conversation.paused:
+            self.conversation.add("user", message.text)
+            self._unanswered = True
+            return
         if self.conversation.model is None:
             await self._wait_for_application(message)
             return
@@ -238,7 +268,7 @@ class ChatSession:
         if said:
             self._outlet.emit(events.ChatResponse(text=said, message_id=id))
         if self._failure is not None:
-            self._fail(self._failure)
+            self._fail(self._failure.error, self._failure.code)
         else:
             self._done(said, id)
 
@@ -308,6 +338,7 @@ class ChatSession:
         self._outlet.emit(events.BotSpeaking(message_id=id, text=text))
         self._outlet.emit(events.MessageConfirmed(message_id=id, text=text))
         self._outlet.emit(events.BotFinished(message_id=id, duration_ms=0))
+        self._unanswered = False
         if remembered and text:
             self.conversation.add("assistant", text)
         awaited = self._reply is not None and not self._reply.done()
@@ -343,16 +374,16 @@ class ChatSession:
             case events.LlmToolResult(tool_call_id=id, name=name, result=result):
                 told = events.LlmChatToolResult(tool_call_id=id, name=name, result=result)
                 self._tell(told)
-            case events.LlmError(error=error, code=str()):
-                self._failure = error
+            case events.LlmError(code=str()):
+                self._failure = event
 
     def _done(self, text: str, id: str) -> None:
         model = self._model or UNSET
         self._tell(events.LlmChatDone(text=text, model=model, message_id=id))
 
-    def _fail(self, error: str) -> None:
+    def _fail(self, error: str, code: str | UnsetType = UNSET) -> None:
         """Tell both that there is no answer. To the owner's client the session is over then."""
-        failed = events.LlmChatError(error=error)
+        failed = events.LlmChatError(error=error, code=code)
         self._announced = False
         self._outlet.emit(failed)
         if self._sender is not self.agent.connection:

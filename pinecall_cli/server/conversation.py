@@ -53,6 +53,7 @@ class Conversation:
         now: Callable[[], datetime],
         metadata: Mapping[str, Any],
         tool_timeout: float = TOOL_TIMEOUT_S,
+        taken_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin a conversation without messages.
 
@@ -64,14 +65,16 @@ class Conversation:
             now: The time, aware; for ``{{date}}`` and its like.
             metadata: The session's, as the token or the dial sealed it.
             tool_timeout: Seconds a round of tool calls may take.
+            taken_over: Tells whether the agent's owner lets a person answer (`session.pause`).
         """
         self.history: list[Message] = []
         """OpenAI's message shape, without the system prompt. Changed in place, never replaced."""
         self.on_mark: Callable[[str], None] = ignore
         """Told ``barrier`` when a generation is let go, ``tools`` after each round of tools that
         comes before any word, ``first_token`` at a reply's first word."""
-        self.paused = False
-        """Whether a human answers in the model's place: what is said is kept, unanswered."""
+        self.held_back = False
+        """Whether somebody who watches answers in the model's place."""
+        self._taken_over = taken_over
         self._config: dict[str, Any] = dict(config)
         self._llm = parse_llm(self._config.get("llm"))
         self._channel = channel
@@ -91,6 +94,11 @@ class Conversation:
         self.model: Model | None = None
         """Who answers from the next reply on."""
         self._adopt(model)
+
+    @property
+    def paused(self) -> bool:
+        """Return whether a person answers: what is said is kept, and the model is not asked."""
+        return self.held_back or self._taken_over()
 
     # -- configuration and prompt --------------------------------------------------------
 

@@ -18,8 +18,9 @@ from msgspec import UNSET
 from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol import codec, commands, events
 from pinecall_cli.protocol.config import ConfigRefused, canonical, merge_payload, refusals
+from pinecall_cli.protocol.ids import phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
-from pinecall_cli.server.calls import hold, language_of, open_session, phone_call_id
+from pinecall_cli.server.calls import hold, language_of, open_session
 from pinecall_cli.server.opening import Opening
 from pinecall_cli.server.outlet import Outlet
 from pinecall_cli.server.registry import Connection, Refused, RegisteredAgent
@@ -41,20 +42,17 @@ def dial(server: VoiceServer, connection: Connection, frame: commands.CallDial) 
     Raises:
         Refused: If nothing is dialled; for ``call.error``.
     """
-    if server.draining:
-        raise Refused("SERVER_DRAINING", "the server is shutting down")
+    refuse_calls(server, connection)
     registry, org = server.registry, connection.org
     agent = connection.agent(frame.agent_id) or registry.find(org, frame.agent_id)
     if agent is None:
         raise Refused("AGENT_NOT_FOUND", f"Agent '{frame.agent_id}' is not online")
-    mine = [one for one in registry.sessions() if getattr(one, "opener", None) is connection]
-    if len(mine) >= server.limits.calls_per_connection:
-        raise Refused("TOO_MANY_CALLS", f"this connection has {len(mine)} calls already")
     to, from_ = number_of(frame.to), number_of(frame.from_)
     owner = registry.owner_of(org, from_)
     if owner is not None and owner is not agent:
         raise Refused("NUMBER_NOT_OWNED", f"{from_} is the number of '{owner.slug}'")
-    config = config_of(agent, from_, {} if frame.config is UNSET else frame.config)
+    own = patch_of({} if frame.config is UNSET else frame.config)
+    config = merge_payload(agent.config_for("phone", from_), own)
     details = CallDetails(
         call_id=phone_call_id(),
         from_=from_,
@@ -81,17 +79,30 @@ def number_of(text: str) -> str:
         raise Refused("INVALID_NUMBER", f"{refused.message}; {refused.fix}") from None
 
 
-def config_of(agent: RegisteredAgent, number: str, own: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a call is configured with: the agent's, its number's, and the call's own.
+def refuse_calls(server: VoiceServer, connection: Connection) -> None:
+    """Let a connection have one more call made.
 
     Raises:
-        Refused: If the grammars refuse the call's own.
+        Refused: If the server is about to stop, or it has as many as it may.
+    """
+    if server.draining:
+        raise Refused("SERVER_DRAINING", "the server is shutting down")
+    mine = [one for one in server.registry.sessions() if getattr(one, "opener", None) is connection]
+    if len(mine) >= server.limits.calls_per_connection:
+        raise Refused("TOO_MANY_CALLS", f"this connection has {len(mine)} calls already")
+
+
+def patch_of(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what one call alone is configured with, in the wire's spelling.
+
+    Raises:
+        Refused: If the grammars refuse it.
     """
     patch = canonical(own)
     wrong = [refusal for _, refusal in refusals(patch)]
     if wrong:
         raise Refused(wrong[0].code.upper(), ". ".join(one.message for one in wrong))
-    return merge_payload(agent.config_for("phone", number), patch)
+    return dict(patch)
 
 
 class Outgoing:

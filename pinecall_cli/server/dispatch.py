@@ -19,7 +19,7 @@ from pinecall_cli.protocol.frames import Command, Received, Unknown
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.protocol.refusal import ConfigRefused
-from pinecall_cli.server import dialling, llm_chat
+from pinecall_cli.server import bridging, dialling, handoff, llm_chat
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.chat import ChatSession
 from pinecall_cli.server.registry import (
@@ -35,15 +35,6 @@ from pinecall_cli.server.sessions import Session
 log = logging.getLogger("pinecall.server")
 
 CHANNELS = frozenset({"phone", "webrtc", "chat"})
-UNAVAILABLE = (
-    commands.CallBridge,
-    commands.SessionPause,
-    commands.SessionResume,
-    commands.SessionSend,
-)
-"""Commands of whole features that this server does not have."""
-
-
 class Dispatch:
     """Carries out the commands of one connection, in the order they came."""
 
@@ -63,8 +54,6 @@ class Dispatch:
             handler = HANDLERS.get(type(frame))
             if handler is not None:
                 handler(self, frame)
-            elif isinstance(frame, UNAVAILABLE):
-                self._unavailable(frame)
             elif isinstance(frame, Command):
                 self._to_session(frame)
         except Refused as refusal:
@@ -96,7 +85,7 @@ class Dispatch:
         """Say why a command was not carried out, in the form its kind is answered in."""
         if isinstance(frame, commands.AgentCreate):
             self._refuse_agent(frame.agent_id, refusal)
-        elif isinstance(frame, commands.CallDial):
+        elif isinstance(frame, commands.CallDial | commands.CallBridge):
             self._connection.send(
                 events.CallError(agent_id=frame.agent_id, error=refusal.message, code=refusal.code)
             )
@@ -148,14 +137,6 @@ class Dispatch:
             self._connection.send(events.LlmChatError(error=problem, **stamps))
         else:
             self._error("INVALID_FRAME", problem, **about)
-
-    def _unavailable(self, frame: Command) -> None:
-        why = f"`{name_of(frame)}` is not available on this server"
-        if isinstance(frame, commands.CallBridge):
-            answer = events.CallError(agent_id=frame.agent_id, error=why, code="NOT_SUPPORTED")
-            self._connection.send(answer)
-        else:
-            self._refuse(frame, Refused("NOT_SUPPORTED", why))
 
     # --- agents ---
 
@@ -327,6 +308,18 @@ class Dispatch:
     def _dial(self, frame: commands.CallDial) -> None:
         dialling.dial(self._server, self._connection, frame)
 
+    def _pause(self, frame: commands.SessionPause) -> None:
+        handoff.pause(self._server, self._agent(frame.agent_id), frame)
+
+    def _resume(self, frame: commands.SessionResume) -> None:
+        handoff.resume(self._server, self._agent(frame.agent_id), frame)
+
+    def _human(self, frame: commands.SessionSend) -> None:
+        handoff.send(self._server, self._agent(frame.agent_id), frame)
+
+    def _bridge(self, frame: commands.CallBridge) -> None:
+        bridging.bridge(self._server, self._connection, frame)
+
     def _chat(self, frame: commands.LlmChat) -> None:
         llm_chat.receive(self._server, self._connection, frame)
 
@@ -362,6 +355,10 @@ HANDLERS: Mapping[type[Any], Handler] = {
     commands.DevConfig: Dispatch._dev_config,
     commands.SessionConfigure: Dispatch._configure_session,
     commands.CallDial: Dispatch._dial,
+    commands.CallBridge: Dispatch._bridge,
+    commands.SessionPause: Dispatch._pause,
+    commands.SessionResume: Dispatch._resume,
+    commands.SessionSend: Dispatch._human,
     commands.LlmChat: Dispatch._chat,
     commands.Ping: Dispatch._ping,
     commands.Pong: Dispatch._nothing,

@@ -22,6 +22,7 @@ from pinecall_cli.protocol.frames import Event
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.server.organisation import Organisation
 from pinecall_cli.server.outlet import Stamps
+from pinecall_cli.server.takeover import Takeover
 
 if TYPE_CHECKING:
     from pinecall_cli.server.sessions import Session
@@ -129,6 +130,8 @@ class RegisteredAgent:
     """Epoch seconds of the registration."""
     channels: dict[tuple[str, str | None], Channel] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
+    takeover: Takeover = field(default_factory=Takeover)
+    """Which of its sessions a person answers."""
     losses: int = 0
     """How often its socket was lost: tells one loss from the next."""
     removed: bool = False
@@ -342,6 +345,7 @@ class Registry:
         if self._sessions.get((agent.org.id, session.call_id)) is session:
             del self._sessions[agent.org.id, session.call_id]
         agent.sessions.pop(session.call_id, None)
+        agent.takeover.forget(session.call_id)
         if agent.connection is None and not agent.sessions:
             self._forget(agent)
         self._changed()

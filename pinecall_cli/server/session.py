@@ -25,6 +25,7 @@ from pinecall_cli.protocol.frames import Command, Event
 from pinecall_cli.protocol.ids import message_id
 from pinecall_cli.server.activity import VoiceStarted, VoiceStopped
 from pinecall_cli.server.arrivals import Arrivals
+from pinecall_cli.server.attention import Attention
 from pinecall_cli.server.conversation import Conversation
 from pinecall_cli.server.forwarding import Leg
 from pinecall_cli.server.hearing import Hearing
@@ -34,7 +35,7 @@ from pinecall_cli.server.limits import Expire, Limits
 from pinecall_cli.server.lines import Line
 from pinecall_cli.server.opening import Opening
 from pinecall_cli.server.replies import TokenStream, Voice, one
-from pinecall_cli.server.speaking import FRAME_MS, RATE, SILENCE, Said, Speaker, Utterance
+from pinecall_cli.server.speaking import FRAME_MS, RATE, Said, Speaker, Utterance
 from pinecall_cli.server.tape import Tape
 from pinecall_cli.server.turn import (
     Answer,
@@ -84,6 +85,14 @@ class CallDetails:
     started_at: float = 0.0
     """Epoch seconds."""
 
+    @property
+    def contact(self) -> str:
+        """Return who is at the other end, by number or by the name that a token sealed."""
+        if self.transport == "phone":
+            return self.from_ if self.direction == "inbound" else self.to
+        user = self.metadata.get("userId")
+        return user if isinstance(user, str) else ""
+
 
 class VoiceSession:
     """One call, from ``call.started`` to ``call.ended`` (the `Session` of the registry)."""
@@ -107,6 +116,7 @@ class VoiceSession:
         ``opening`` is what the agent says first in a call that it made.
         """
         self.call_id, self.agent, self.details = details.call_id, agent, details
+        self.contact = details.contact
         self.config = dict(config)
         self.conversation = conversation
         self._choose_model, self._engines = choose_model, engines
@@ -126,7 +136,9 @@ class VoiceSession:
         self._streams: dict[str, tuple[TokenStream, Utterance]] = {}
         self._ending: str | None = None
         self._when_ended: list[Callable[[], None]] = []
-        self._muted = False
+        self.attention = Attention(
+            engines, emit=emit, spawn=self._spawn, failed=self._engine_failed
+        )
         self.opener: Any = None
         """The connection that had this call made, if one did; it too may hang up."""
         self.keypad = Keypad()
@@ -160,7 +172,7 @@ class VoiceSession:
             voiced=self.hearing.voiced,
         )
         for frame in frames:
-            self.hearing.push(SILENCE if self._muted else frame)
+            self.hearing.push(self.attention.hear(frame))
             self.turns.stirring = self.hearing.stirring
             self.turns.tick(self.hearing.position)
         self._obey()
@@ -179,8 +191,11 @@ class VoiceSession:
     def _next_frame(self, heard: list[bytes]) -> bytes:
         """Return what the other side hears next: who it was forwarded to, keys, or the agent."""
         if self._leg is not None:
-            return self._leg.step([] if self._muted else heard)
-        return self.keypad.step() or self.speaker.step()
+            return self._leg.step([] if self.attention.deaf else heard)
+        frame = self.keypad.step()
+        if frame is None and self.speaker.idle:
+            frame = self.attention.music()
+        return frame or self.speaker.step()
 
     def end(self, reason: str) -> None:
         """Begin to end: ``call.ended`` follows within one step."""
@@ -243,6 +258,13 @@ class VoiceSession:
                 self.end("hangup")
             case commands.CallDtmf(digits=digits):
                 self._press(digits)
+            case (
+                commands.CallHold()
+                | commands.CallUnhold()
+                | commands.CallMute()
+                | commands.CallUnmute()
+            ):
+                self.attention.obey(command)
             case commands.CallForward() if self._forward is not None:
                 self._spawn(self._forward(self, command))
             case _:
@@ -260,8 +282,12 @@ class VoiceSession:
         self._obey()
 
     def mute(self, muted: bool) -> None:
-        """Stop or start hearing the caller."""
-        self._muted = muted
+        """Stop or start hearing the caller, who switched their microphone off or on."""
+        self.attention.silenced = muted
+
+    def human(self, text: str) -> None:
+        """Say what a person wrote in the agent's place, after what is being said."""
+        self._spawn(self._say(Utterance(message_id(), text=text), one(text)))
 
     def pressed(self, digits: str) -> None:
         """Hear keys that the other side presses."""
@@ -530,7 +556,9 @@ class VoiceSession:
         due = self.limits.step(
             FRAME_MS,
             caller=self.hearing.voiced,
-            agent=not self.speaker.idle or (self._reply is not None and not self._reply[0].done()),
+            agent=self.attention.held  # nobody can be expected to answer music
+            or not self.speaker.idle
+            or (self._reply is not None and not self._reply[0].done()),
         )
         if isinstance(due, Expire):
             self._emit(events.SessionTimeout(reason=due.reason))

@@ -22,6 +22,8 @@ class Session(Protocol):
     call_id: str
     agent: RegisteredAgent
     conversation: Conversation
+    contact: str
+    """Whoever is at the other end: a number, or the `userId` a token sealed; or nothing."""
 
     def handle(self, command: Command) -> None:
         """Obey a call-scoped command of the agent's owner and emit what answers it.
@@ -49,6 +51,14 @@ class Session(Protocol):
 
     def inject(self, text: str) -> None:
         """Take text as if the other side had said or written it."""
+        ...
+
+    def human(self, text: str) -> None:
+        """Say or send what a person wrote in the agent's place (`session.send`).
+
+        Raises:
+            Refused: If nobody is there yet to take it.
+        """
         ...
 
     def end(self, reason: str) -> None:

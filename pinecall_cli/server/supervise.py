@@ -87,11 +87,11 @@ class Supervision:
             case "whisper":
                 outlet.note("supervisor.whispered", told)
                 session.conversation.add("system", text)
-            case "pause" if not session.conversation.paused:
-                session.conversation.paused = True
+            case "pause" if not session.conversation.held_back:
+                session.conversation.held_back = True
                 outlet.note("handoff.active", {"by": self._by})
-            case "resume" if session.conversation.paused:
-                session.conversation.paused = False
+            case "resume" if session.conversation.held_back:
+                session.conversation.held_back = False
                 outlet.note("handoff.released", {"by": self._by})
 
 

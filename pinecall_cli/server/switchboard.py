@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol import codec, commands, events
 from pinecall_cli.protocol.config import ConfigRefused
+from pinecall_cli.protocol.ids import phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
-from pinecall_cli.server.calls import hold, language_of, open_session, phone_call_id
+from pinecall_cli.server.calls import hold, language_of, open_session
 from pinecall_cli.server.lines import Line, WireEnd
 from pinecall_cli.server.numbers import TEST_NUMBERS, Number, ReachesAgent, Refuses
 from pinecall_cli.server.organisation import Organisation
@@ -321,9 +322,17 @@ async def decide(
 class AgentCallee:
     """An agent that picked up: a call of its own, joined by a wire."""
 
-    def __init__(self, server: VoiceServer, session: VoiceSession, outlet: Outlet) -> None:
+    def __init__(
+        self,
+        server: VoiceServer,
+        session: VoiceSession,
+        outlet: Outlet,
+        *,
+        telephone: bool = True,
+    ) -> None:
+        """``telephone`` says whether the wire sounds like one."""
         self._server, self._session, self._outlet = server, session, outlet
-        self._here, self._there = WireEnd.pair()
+        self._here, self._there = WireEnd.pair(telephone=telephone)
         self._joined = False
 
     @property

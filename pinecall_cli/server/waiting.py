@@ -53,6 +53,7 @@ class WaitingCall:
         self.config = dict(config)
         self.conversation = open_conversation(server, outlet, details, config)
         """What the call will begin with; it may be changed before."""
+        self.contact = details.contact
         self.opener = opener
         self.decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the agent takes the call; fails with `NotConnectedError` when it is over."""
@@ -97,6 +98,10 @@ class WaitingCall:
 
     def inject(self, text: str) -> None:
         """Refuse what somebody would say: nobody listens yet."""
+        raise Refused("NOT_ANSWERED", "the call has not been answered")
+
+    def human(self, text: str) -> None:
+        """Refuse what a person would say: nobody listens yet."""
         raise Refused("NOT_ANSWERED", "the call has not been answered")
 
     def payload_changed(self, patch: Mapping[str, Any]) -> None:

@@ -192,3 +192,12 @@ class Phone:
 
     def send(self, frame: bytes) -> None:
         self.heard.append(frame)
+
+
+def said(text: str) -> Any:
+    """Return a recogniser that always hears the same."""
+
+    async def transcribe(pcm: bytes) -> str:
+        return text
+
+    return transcribe

@@ -342,21 +342,12 @@ async def test_a_malformed_history_request_is_answered_too():
         assert answer["error"]
 
 
-@pytest.mark.parametrize(
-    ("event", "answer"),
-    [
-        ("call.bridge", "call.error"),
-        ("line.create", "line.error"),
-        ("session.pause", "error"),
-    ],
-)
-async def test_what_this_server_does_not_have_is_said(event: str, answer: str):
-    fields = {"agent_id": "a", "target": "b", "number": PHONE}
+async def test_a_phone_line_is_refused_in_the_words_of_lines():
     async with embedded() as server, connected(server) as peer:
-        await peer.send(event, **fields)
+        await peer.send("line.create", number=PHONE, config={"extension_window_ms": 0})
         told = await peer.receive()
-        assert told["event"] == answer
-        assert "telephony" in told["error"] or "not available" in told["error"]
+        assert (told["event"], told["number"]) == ("line.error", PHONE)
+        assert "telephony" in told["error"]
 
 
 async def test_an_unknown_event_is_told_and_ignored():

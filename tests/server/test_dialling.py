@@ -12,7 +12,7 @@ from pinecall_cli.server.numbers import Number, Plays, ReachesAgent, Refuses
 from pinecall_cli.server.speaking import SILENCE
 from tests.fakes.engines import Engines, utterance
 from tests.sdk.jumping import BACKEND
-from tests.server.dialled import OURS, THEIRS, Office, Peer
+from tests.server.dialled import OURS, THEIRS, Office, Peer, said
 
 SCRIPT = {"provider": "script", "rules": [{"say": "You said {text}."}]}
 DIAL: dict[str, Any] = {"agent_id": "desk", "from": OURS}
@@ -565,12 +565,3 @@ async def test_a_call_that_cannot_be_forwarded_stays_with_the_agent():
         await owner.until("error", code="INVALID_NUMBER")
         owner.send("bot.reply", call_id=call, message_id="m", text="Sorry.", in_reply_to="")
         await owner.until("bot.finished")
-
-
-def said(text: str) -> Any:
-    """Return a recogniser that always hears the same."""
-
-    async def transcribe(pcm: bytes) -> str:
-        return text
-
-    return transcribe

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -18,9 +17,10 @@ from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol import mic
 from pinecall_cli.protocol.config import ConfigRefused
 from pinecall_cli.protocol.frames import Unknown
+from pinecall_cli.protocol.ids import call_id, phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.calls import hold, language_of, open_session, phone_call_id
+from pinecall_cli.server.calls import hold, language_of, open_session
 from pinecall_cli.server.handset import Handset
 from pinecall_cli.server.mic_line import MicLine
 from pinecall_cli.server.organisation import Organisation
@@ -213,7 +213,7 @@ def details_of(
     untrusted = start.metadata if isinstance(start.metadata, dict) else {}
     caller = start.from_ if isinstance(start.from_, str) else "webrtc"
     details = CallDetails(
-        call_id=phone_call_id() if phone else str(uuid.uuid4()),
+        call_id=phone_call_id() if phone else call_id(),
         from_="anonymous" if phone and caller == "webrtc" else caller,
         to=number or "webrtc",
         direction="inbound",
