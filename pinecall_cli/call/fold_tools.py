@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from pinecall_cli.call.optional import given
 from pinecall_cli.call.state import CallState, ToolAnswered, ToolCalled
@@ -37,9 +38,12 @@ def _called(
 ) -> CallState:
     for tool in tools:
         key = ("tool", f"{round}/{tool.id}")
-        # The sender's copy of a chat's tool call has no round: the owner's is open under its id.
-        repeated = any(known.id == tool.id for known in call.open_tools)
-        if key in call.seen or (repeated and not round):
+        # A chat's owner and its sender are both told; a copy may have no round (events.md §10.2).
+        repeated = any(
+            known.id == tool.id and (known.round == round or not known.round or not round)
+            for known in call.open_tools
+        )
+        if key in call.seen or repeated:
             continue
         called = ToolCalled(
             at=at, id=tool.id, round=round, name=tool.name, arguments=tool.arguments

@@ -59,14 +59,16 @@ def test_an_answer_is_seen_while_it_is_written():
     assert folded([frame("llm.chat.done", text="We open.")], call).reply is None
 
 
-def test_tools_of_a_chat_that_both_families_bring_are_shown_once():
+@pytest.mark.parametrize("copy", [{}, {"msg_id": "r"}], ids=["no-round", "round"])
+@pytest.mark.parametrize("first", ["owner", "sender"])
+def test_tools_of_a_chat_that_both_families_bring_are_shown_once(first: str, copy: dict[str, str]):
     tool = {"id": "t1", "name": "look", "arguments": "{}"}
-    frames = [
-        STARTED,
+    called = [
         frame("llm.tool_call", msg_id="r", tool_calls=[tool]),
-        frame("llm.chat.tool_call", tool_calls=[tool]),
-        frame("llm.chat.tool_result", text="found"),
+        frame("llm.chat.tool_call", tool_calls=[tool], **copy),
     ]
+    answered = frame("llm.chat.tool_result", text="found")
+    frames = [STARTED, *(called if first == "owner" else called[::-1]), answered]
     call = folded(frames)
     assert len(of(call, ToolCalled)) == 1
     assert len(of(call, ToolAnswered)) == 1
