@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import UNSET
@@ -14,6 +15,8 @@ from pinecall_cli.protocol import commands, ids
 from pinecall_cli.protocol.frames import Command
 from pinecall_cli.sdk.answers import REQUEST_TIMEOUT, Answer, Key
 from pinecall_cli.sdk.handlers import Handler, Handlers
+from pinecall_cli.sdk.prompts import prompt_file
+from pinecall_cli.sdk.reply_stream import ReplyStream
 
 Message = dict[str, Any]
 """One entry of a conversation, in OpenAI's shape."""
@@ -33,6 +36,9 @@ class Said:
 
 class Line(Protocol):
     """What a call needs of the client that it came through."""
+
+    prompts: Path
+    """Where `Call.set_prompt_file` finds its files."""
 
     def post(self, agent_id: str, frame: Command) -> None:
         """Send a frame in the agent's name, now or when it is registered."""
@@ -94,6 +100,8 @@ class Call:
         self.last_message_id: str | None = None
         """The id of what the caller last said; `reply` answers it."""
         self.active_skills: set[str] = set()
+        self.streams: dict[str, ReplyStream] = {}
+        """The replies that are being written, by message id."""
         self.overrides: set[str] = set(overrides)
         """Wire keys that this call's channel or code has set; a reload leaves them alone."""
         self._line = line
@@ -106,6 +114,11 @@ class Call:
     def transcript(self) -> list[Message]:
         """What caller and agent said to each other: `messages` without tools."""
         return [m for m in self.messages if m.get("role") in SPEAKERS and m.get("content")]
+
+    @property
+    def current_bot_text(self) -> str:
+        """What was heard so far of the reply that plays."""
+        return " ".join(self.words)
 
     # --- events ---
 
@@ -146,6 +159,83 @@ class Call:
         )
         return self._ask(frame, ("spoken", self.id, message_id), timeout=None)
 
+    def reply_stream(self, turn: Any = None) -> ReplyStream:
+        """Return a reply to be written while it is spoken; use it with ``async with``.
+
+        It is aborted when the caller goes on with the turn or cuts in, when it is cancelled, and
+        when the call or the connection ends.
+
+        Args:
+            turn: What it answers: a ``turn.end``, ``eager.turn`` or ``user.message``, or the id
+                of one's message; what the caller said last, if left out.
+        """
+        answers = turn if isinstance(turn, str) else getattr(turn, "message_id", None)
+        in_reply_to = answers if isinstance(answers, str) and answers else self.last_message_id
+        stream = ReplyStream(
+            self.id, in_reply_to or "", lambda frame: self._line.post(self.agent_id, frame)
+        )
+        if self.status == "ended":
+            stream.abort("call_ended", tell=False)
+            return stream
+        for id in [id for id, known in self.streams.items() if known.ended]:
+            del self.streams[id]
+        self.streams[stream.message_id] = stream
+        return stream
+
+    def abort_streams(
+        self, reason: str, *, message_id: str | None = None, tell: bool = True
+    ) -> None:
+        """Abort the replies that are being written: the one named, or all."""
+        for id in [id for id in self.streams if message_id in (None, id)]:
+            self.streams.pop(id).abort(reason, tell=tell)
+
+    def cancel(self, message_id: str | None = None) -> None:
+        """Stop and drop a message that plays or waits: the one named, else the one that plays."""
+        self.abort_streams("cancelled", message_id=message_id or self.playing)
+        frame = commands.BotCancel(call_id=self.id, message_id=message_id or UNSET)
+        self._line.post(self.agent_id, frame)
+
+    def clear(self) -> None:
+        """Stop and drop everything that plays or waits to."""
+        self.abort_streams("cancelled")
+        self._line.post(self.agent_id, commands.BotClear(call_id=self.id))
+
+    # --- the line ---
+
+    def forward(self, to: str, *, message: str = "", announce: bool = False) -> Answer[None]:
+        """Let the call go on with another number in the agent's place.
+
+        Awaited, it is over when they are connected, and fails if nobody answers there.
+
+        Args:
+            to: The number, E.164.
+            message: What is said to the caller first.
+            announce: Whether the other side is told who calls.
+        """
+        frame = commands.CallForward(call_id=self.id, to=to, message=message, announce=announce)
+        return self._ask(frame, ("call.forwarded", self.id), timeout=FORWARD_TIMEOUT)
+
+    def send_dtmf(self, digits: str) -> Answer[None]:
+        """Press keys on a phone call: ``0-9``, ``*``, ``#``."""
+        frame = commands.CallDtmf(call_id=self.id, digits=digits)
+        return self._ask(frame, ("call.dtmf_sent", self.id))
+
+    def hold(self) -> Answer[None]:
+        """Let the caller wait: they hear music where the agent says nothing, and make no turns."""
+        return self._ask(commands.CallHold(call_id=self.id), ("call.held", self.id))
+
+    def unhold(self) -> Answer[None]:
+        """End the hold."""
+        return self._ask(commands.CallUnhold(call_id=self.id), ("call.unheld", self.id))
+
+    def mute(self) -> Answer[None]:
+        """Take the caller's microphone out of the turns."""
+        return self._ask(commands.CallMute(call_id=self.id), ("call.muted", self.id))
+
+    def unmute(self) -> Answer[str | None]:
+        """Hear the caller again. Awaited, it gives what they said meanwhile; None for nothing."""
+        return self._ask(commands.CallUnmute(call_id=self.id), ("call.unmuted", self.id))
+
     def hangup(self) -> Answer[str]:
         """End the call. Awaited, it is over when the call has ended, and tells the reason."""
         return self._ask(commands.CallHangup(call_id=self.id), ("ended", self.id))
@@ -172,6 +262,21 @@ class Call:
         """Replace the system prompt of this call, from the next answer on."""
         self.overrides.add("prompt")
         return self._history(commands.HistorySetInstructions, prompt=prompt)
+
+    def set_prompt_file(self, name: str, **variables: str) -> Answer[None]:
+        """Replace the system prompt of this call by a file of the client's ``prompts_dir``.
+
+        Args:
+            name: Its path below that folder; ``.md`` may be left out.
+            variables: Prompt variables to set with it.
+
+        Raises:
+            UsageError: If there is no such file below the folder, or it is none to be read.
+        """
+        prompt = prompt_file(self._line.prompts, name)
+        if variables:
+            self.set_prompt_vars(variables)
+        return self.set_prompt(prompt)
 
     def set_prompt_vars(
         self, variables: Mapping[str, str] | None = None, **more: str
@@ -202,7 +307,17 @@ class Call:
         """Empty the conversation that the model sees."""
         return self._history(commands.HistoryClear)
 
-    # --- tools ---
+    # --- tools and skills ---
+
+    def load_skill(self, skill: str) -> Answer[None]:
+        """Make a skill active from the next answer on."""
+        frame = commands.SkillLoad(call_id=self.id, skill=skill)
+        return self._ask(frame, ("skill.loaded", self.id, skill))
+
+    def unload_skill(self, skill: str) -> Answer[None]:
+        """Make a skill inactive from the next answer on."""
+        frame = commands.SkillUnload(call_id=self.id, skill=skill)
+        return self._ask(frame, ("skill.unloaded", self.id, skill))
 
     def tool_result(self, msg_id: str, results: Mapping[str, Any]) -> None:
         """Answer a round of tool calls by hand: results by tool call id.
@@ -232,6 +347,8 @@ class Call:
 
 
 REQUESTS = itertools.count(1)
+FORWARD_TIMEOUT = 90.0
+"""Seconds for a message to be said and a telephone to be answered."""
 SPEAKERS = frozenset({"user", "assistant"})
 ATTRIBUTES: Mapping[str, str] = {"greetingInChat": "greeting_in_chat"}
 """Wire keys whose field in our frames has another name."""

@@ -26,6 +26,14 @@ OLD_WEBRTC_PREFIX = "wrt_"
 """Calls of older servers, which may be heard of before they are announced (events.md §2.3)."""
 BEFORE_A_CALL = (events.CallRinging, events.CallDialing, events.CallRejected, events.CallError)
 """Events that bear a call id while there is no call yet, or will be none."""
+ACKNOWLEDGED = (
+    events.CallForwarded,
+    events.CallDtmfSent,
+    events.CallHeld,
+    events.CallUnheld,
+    events.CallMuted,
+)
+"""Events that answer a request of a call, by their own name."""
 REMEMBERED_ROUNDS = 10_000
 CHANNEL_KEYS = frozenset({"type", "ref", "ringing"})
 """Fields of a phone channel that are not configuration."""
@@ -107,6 +115,7 @@ class CallBook:
     def lost(self, reason: str) -> None:
         """Close every call: the connection is gone, or we are going."""
         for call in tuple(self._office.calls.values()):
+            call.abort_streams("connection_lost", tell=False)
             self._close(call, reason, None)
 
     def _open(self, agent_id: str, call_id: str, **about: Any) -> Call:
@@ -144,6 +153,7 @@ class CallBook:
         self._office.tell(name, call, agent_id=call.agent_id, whole=(event, call))
 
     def _close(self, call: Call, reason: str, event: Event | None) -> None:
+        call.abort_streams("call_ended")
         story.end(call, reason, event)
         self._office.calls.pop(call.id, None)
         answers = self._office.answers
@@ -206,13 +216,15 @@ class CallBook:
         event = completed(call, event)
         story.before(call, event)
         self._spoken(call, event)
+        self._acknowledged(call, event)
         self._tell_in_call(call, name, event)
         if (same := as_voice(event)) is not None:
             self._tell_in_call(call, wire_name(type(same)), same)
         story.after(call, event)
 
     def _tell_in_call(self, call: Call, name: str, event: Event) -> None:
-        self._office.crew.call(call.take_handlers(name), event)
+        if handlers := call.take_handlers(name):
+            self._office.crew.call(handlers, event)
         self._office.tell(name, event, call, agent_id=call.agent_id)
 
     def _spoken(self, call: Call, event: Event) -> None:
@@ -233,6 +245,18 @@ class CallBook:
             if id in (UNSET, "", key[2]):
                 whose = Said(key[2], said.interrupted, said.reason)
                 self._office.answers.settle(key, whose)
+
+    def _acknowledged(self, call: Call, event: Event) -> None:
+        """Settle the request of a call that an event acknowledges."""
+        name = wire_name(type(event))
+        match event:
+            case events.SkillLoaded(skill=skill) | events.SkillUnloaded(skill=skill):
+                self._office.answers.settle((name, call.id, skill), None)
+            case events.CallUnmuted(muted_transcript=text):
+                said = text if isinstance(text, str) else None
+                self._office.answers.settle((name, call.id), said)
+            case _ if isinstance(event, ACKNOWLEDGED):
+                self._office.answers.settle((name, call.id), None)
 
     # --- the model ---
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, Unpack, overload
 
@@ -61,6 +62,7 @@ class Pinecall(Requests):
             asked for it at every connection: the key of a local server changes with each run.
         api_url: The server, in any of ws, wss, http and https.
         auto_reconnect: Whether to connect again when the connection is lost or refused.
+        prompts_dir: Where `Call.set_prompt_file` finds its files.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Pinecall(Requests):
         api_key: str | Secret | Callable[[], Secret] | None = None,
         api_url: str = DEFAULT_URL,
         auto_reconnect: bool = True,
+        prompts_dir: str | Path = "prompts",
     ) -> None:
         key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE, "")
         self._key = Secret(key) if isinstance(key, str) else key
@@ -75,6 +78,7 @@ class Pinecall(Requests):
         self._auto_reconnect = auto_reconnect
         self._handlers = Handlers()
         self._office = Office(self._send)
+        self._office.prompts = Path(prompts_dir)
         self._office.audiences.append(self._handlers)
         self._registrar = Registrar(self._office)
         self._callbook = CallBook(self._office, idle=self._on_idle)
@@ -252,6 +256,12 @@ class Pinecall(Requests):
     def names(self) -> tuple[str, ...]:
         """The names of this client's agents."""
         return tuple(self._office.registrations)
+
+    @property
+    def displaced(self) -> tuple[str, ...]:
+        """The agents that were taken from us, by a kick or another process; `create` claims one."""
+        held = self._office.registrations.items()
+        return tuple(name for name, one in held if one.state == "displaced")
 
     def agent(self, name: str, **options: Unpack[AgentOptions]) -> Agent:
         """Return the agent of that name; if there is none, make it and register it."""

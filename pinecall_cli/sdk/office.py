@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pinecall_cli.agent.define import Agent
@@ -42,6 +43,8 @@ class Office:
         self.answers = Answers()
         self.crew = Crew(self._handler_failed)
         self.dev_callers: list[str] = []
+        self.prompts = Path("prompts")
+        """Where `Call.set_prompt_file` finds its files."""
         self.embedded = False
         """Whether the server is the embedded one, as it says itself."""
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -140,10 +143,10 @@ class Office:
             whole: What handlers of ``*`` are given, where that is not ``args``.
         """
         agent = self.agents.get(agent_id) if agent_id is not None else None
-        listeners = [*([agent.take_handlers] if agent is not None else []), *self._listeners()]
-        for listen in listeners:
-            self.crew.call(listen(name), *args)
-            self.crew.call(listen("*"), *(args if whole is None else whole))
+        if agent is not None:
+            self._tell_those(agent.take_handlers, name, args, whole)
+        for audience in tuple(self.audiences):
+            self._tell_those(audience.take, name, args, whole)
 
     def tell_error(self, problem: Exception) -> None:
         """Tell the client's ``error`` handlers; without one, the log."""
@@ -153,11 +156,20 @@ class Office:
         else:
             logger.error("%s", problem)
 
-    def _listeners(self) -> list[Callable[[str], tuple[Handler, ...]]]:
-        return [audience.take for audience in self.audiences]
+    def _tell_those(
+        self,
+        take: Callable[[str], tuple[Handler, ...]],
+        name: str,
+        args: tuple[object, ...],
+        whole: tuple[object, ...] | None,
+    ) -> None:
+        if handlers := take(name):
+            self.crew.call(handlers, *args)
+        if handlers := take("*"):
+            self.crew.call(handlers, *(args if whole is None else whole))
 
     def _of_client(self, name: str) -> tuple[Handler, ...]:
-        return tuple(handler for listen in self._listeners() for handler in listen(name))
+        return tuple(handler for audience in self.audiences for handler in audience.take(name))
 
     def _handler_failed(self, problem: Exception, name: str) -> None:
         logger.error("%s raised", name, exc_info=problem)

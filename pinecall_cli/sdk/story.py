@@ -17,6 +17,12 @@ def before(call: Call, event: Event) -> None:
             call.messages.append({"role": "user", "content": text})
         case events.EagerTurn(message_id=str(id)) | events.TurnEnd(message_id=str(id)) if id:
             call.last_message_id = id
+        case events.TurnContinued():
+            call.abort_streams("turn_continued")
+        case events.BotInterrupted(message_id=id):
+            call.abort_streams("interrupted", message_id=id if isinstance(id, str) else None)
+        case events.ReplyRejected(message_id=str(id)) | events.MessageAborted(message_id=str(id)):
+            call.abort_streams("obsolete", message_id=id)
         case events.BotSpeaking(message_id=id):
             call.playing = id
             call.words.clear()
