@@ -203,9 +203,16 @@ def payload(config: AgentConfig, *, embedded: bool) -> dict[str, Any]:
         value = getattr(config, key)
         if key == "llm" and embedded and config.local.model() is not None:
             value = config.local.model()
-        if value is not None:
+        if value is not None and not (key == "greeting" and kept_here(value)):
             wire[name] = _wire_value(key, value)
     return wire
+
+
+def kept_here(greeting: Any) -> bool:
+    """Return whether a greeting stays out of the history: the wire has no place for that."""
+    if not isinstance(greeting, Mapping) or not isinstance(greeting.get("text"), str):
+        return False
+    return greeting.get("add_to_history", greeting.get("addToHistory", True)) is False
 
 
 def _wire_value(key: str, value: Any) -> Any:
@@ -233,7 +240,10 @@ def shown(config: AgentConfig, *, embedded: bool) -> dict[str, Any]:
 
 
 MASK = "***"
-SECRET_WORDS = ("token", "secret", "password", "api_key", "apikey", "authorization", "credential")
+SECRET_WORDS = (
+    *("token", "secret", "password", "passwd", "api_key", "apikey", "api-key", "authorization"),
+    *("credential", "accesskey", "privatekey"),
+)
 NO_SECRETS = frozenset({"max_tokens", "tokens_per_s", "first_token_ms", "tokens"})
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
-from pinecall_cli.agent.config import AgentConfig, ToolSpec, payload
+from pinecall_cli.agent.config import AgentConfig, ToolSpec, kept_here, payload
 from pinecall_cli.agent.keys import AGENT
 from pinecall_cli.agent.nodes import Node, from_python
 from pinecall_cli.agent.problems import AgentFileProblems, Problem, shown_path
 from pinecall_cli.agent.python_syntax import placed
+from pinecall_cli.agent.reach import Reach, Wire
 from pinecall_cli.agent.reader import Reader
 from pinecall_cli.agent.resolve import Resolved, resolve
 from pinecall_cli.agent.tools import Function, Tool, tool
@@ -29,6 +30,8 @@ from pinecall_cli.errors import UsageError, Where
 __all__ = ["Agent", "AgentOptions", "Collected", "Tool", "Wire", "collecting", "tool"]
 
 Handler = Callable[..., Any]
+Greeting = Callable[[Any], Any]
+"""Returns what a call is greeted with, or an awaitable of it; None or nothing for silence."""
 AnyHandler = TypeVar("AnyHandler", bound=Handler)
 
 PACKAGE = str(Path(__file__).parents[1]) + os.sep
@@ -48,7 +51,9 @@ class AgentOptions(TypedDict, total=False):
     prompt: str | Path | None
     """A path is read, and watched by ``dev``."""
     prompt_vars: Mapping[str, str | int | float] | None
-    greeting: str | Mapping[str, str] | None
+    greeting: str | Mapping[str, Any] | Greeting | None
+    """A text; one per language; ``{"text": …, "add_to_history": False}``; or a function of the
+    call, sync or async, that returns the text."""
     greeting_in_chat: bool | None
     memory: Mapping[str, Any] | None
     timezone: str | None
@@ -67,24 +72,15 @@ class AgentOptions(TypedDict, total=False):
     local: Mapping[str, Any] | None
 
 
-class Wire(Protocol):
-    """How an agent reaches its server; the client implements it."""
+@dataclass(frozen=True, slots=True)
+class Greets:
+    """A greeting that the application says, and whether the model remembers it."""
 
-    @property
-    def embedded(self) -> bool:
-        """Whether the server is the embedded one, which reads ``local``."""
-        ...
-
-    def configure(self, agent: Agent, patch: Mapping[str, Any]) -> None:
-        """Send ``agent.configure`` with the payload keys that changed."""
-        ...
-
-    def dial(self, agent: Agent, to: str, **options: Any) -> Awaitable[Any]:
-        """Send ``call.dial``; what it returns is over when somebody has answered."""
-        ...
+    function: Greeting
+    remembered: bool = True
 
 
-class Agent:
+class Agent(Reach):
     """A voice agent: what it is, what it can do, and what happens on its events.
 
     Raises:
@@ -98,6 +94,9 @@ class Agent:
         self._handlers: dict[str, list[tuple[Handler, bool]]] = {}
         self.tools: Mapping[str, Tool] = {}
         """The functions behind its tools, by name, those of skills among them."""
+        self.greet: Greets | None = None
+        """What greets a call, where the server cannot."""
+        options = self._with_greeting(options)
         resolved, self.watched, self.warnings = self._resolved(name, options)
         self.config: AgentConfig = resolved.config
         """The agent as a frozen value."""
@@ -110,7 +109,7 @@ class Agent:
         """Return an agent that a file other than a Python file defines."""
         agent = cls.__new__(cls)
         agent.where, agent.wire = where, None
-        agent._handlers = {}
+        agent._handlers, agent.greet = {}, unremembered(resolved.config.greeting)
         agent.watched, agent.warnings = frozenset(), ()
         agent.config, agent.tools = resolved.config, resolved.tools
         return agent
@@ -145,6 +144,7 @@ class Agent:
                     where=user_place(),
                     fix="give the value that is to hold from now on",
                 )
+        options = self._with_greeting(options)
         given, _, _ = self._resolved(self.name, options)
         keys = [known for key in options if (known := AGENT.known(key))]
         changes = {key: getattr(given.config, key) for key in keys}
@@ -154,43 +154,9 @@ class Agent:
         self.tools = {name: function for name, function in functions.items() if name in named}
         if self.wire is not None:
             patch = changed_payload(before, self.config, embedded=self.wire.embedded)
+            if self.greet is not None and "greeting" in options:
+                patch["greeting"] = ""  # the server greeted before; now the application does
             self.wire.configure(self, patch)
-
-    def dial(
-        self,
-        to: str,
-        *,
-        from_: str | None = None,
-        greeting: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        config: Mapping[str, Any] | None = None,
-        detect_turn_end: bool = False,
-    ) -> Awaitable[Any]:
-        """Call a number. Awaited, it gives the `Call` once somebody has answered.
-
-        Args:
-            to: The number, E.164.
-            from_: The number to call from; the agent's only one, if left out.
-            greeting: What is said first, once they have answered.
-            metadata: Becomes the call's metadata.
-            config: Configuration of this call alone.
-            detect_turn_end: Let them speak first.
-
-        Raises:
-            DialError: If nobody takes the call: busy, no-answer, rejected, failed.
-            UsageError: If the agent is not registered, or ``from_`` is needed.
-        """
-        if self.wire is None:
-            raise UsageError(f"`{self.name}` is not registered, so it cannot call anybody")
-        return self.wire.dial(
-            self,
-            to,
-            from_=from_,
-            greeting=greeting,
-            metadata=metadata,
-            config=config,
-            detect_turn_end=detect_turn_end,
-        )
 
     def adopt(self, newer: Agent) -> None:
         """Take over what ``newer`` is: configuration, tools and handlers, in one step.
@@ -198,6 +164,7 @@ class Agent:
         Tool calls in flight finish on the functions they began with.
         """
         self.config, self.tools, self._handlers = newer.config, newer.tools, newer._handlers
+        self.greet = newer.greet
         self.where, self.watched, self.warnings = newer.where, newer.watched, newer.warnings
 
     def refresh(self) -> None:
@@ -211,6 +178,17 @@ class Agent:
         if skills is not None:
             skills = tuple(replace(skill, tools=fresh(skill.tools) or ()) for skill in skills)
         self.config = replace(self.config, tools=fresh(self.config.tools), skills=skills)
+
+    def _with_greeting(self, options: AgentOptions) -> AgentOptions:
+        """Return the options as files may have them: a greeting that is code stays here."""
+        if "greeting" not in options:
+            return options
+        greeting = options["greeting"]
+        if callable(greeting):
+            self.greet = Greets(greeting)
+            return {**options, "greeting": None}
+        self.greet = unremembered(greeting)
+        return options
 
     def _resolved(
         self, name: str, options: Mapping[str, Any]
@@ -272,7 +250,9 @@ class Agent:
 
     def take_handlers(self, event: str) -> tuple[Handler, ...]:
         """Return what to run for an event that happened; those of `once` are then forgotten."""
-        listening = self._handlers.get(event, [])
+        listening = self._handlers.get(event)
+        if not listening:
+            return ()
         self._handlers[event] = [entry for entry in listening if not entry[1]]
         return tuple(handler for handler, _ in listening)
 
@@ -288,6 +268,14 @@ FIXED = frozenset(("allowed_origins", "phone_number", "phone_numbers", "whatsapp
 """Keys that no ``agent.configure`` changes (config.md §14)."""
 NOT_IN_PYTHON = frozenset(("unset_variable",))
 """Warnings that mean little in Python, where handlers set variables call by call."""
+
+
+def unremembered(greeting: Any) -> Greets | None:
+    """Return what says a greeting that stays out of the history."""
+    if not kept_here(greeting):
+        return None
+    text: str = greeting["text"]
+    return Greets(lambda call: text, remembered=False)
 
 
 def changed_payload(old: AgentConfig, new: AgentConfig, *, embedded: bool) -> dict[str, Any]:

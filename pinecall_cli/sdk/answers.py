@@ -83,6 +83,9 @@ class Answers:
 
     def __init__(self) -> None:
         self._waiting: dict[Key, list[asyncio.Future[Any]]] = {}
+        self.late: dict[str, Callable[[], Exception]] = {}
+        """By kind of request, what to say of one that is not answered in time, where that is
+        something of its own."""
 
     def expect(self, key: Key, future: asyncio.Future[Any], timeout: float | None) -> None:
         """Let ``future`` be settled by the next answer of that key; None waits for ever."""
@@ -130,9 +133,9 @@ class Answers:
 
     def _too_late(self, key: Key, future: asyncio.Future[Any], timeout: float) -> None:
         if not future.done():
-            future.set_exception(
-                RequestTimeoutError(f"no `{key[0]}` from the server within {timeout:g} s")
-            )
+            usual = RequestTimeoutError(f"no `{key[0]}` from the server within {timeout:g} s")
+            make = self.late.get(key[0])
+            future.set_exception(usual if make is None else make())
 
     def _forget(self, key: Key, future: asyncio.Future[Any]) -> None:
         futures = self._waiting.get(key, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from pinecall_cli.sdk.answers import RequestRejectedError
 from pinecall_cli.sdk.call import Call, Said
 from pinecall_cli.sdk.office import Office
 from pinecall_cli.sdk.registration import same_number
+from pinecall_cli.sdk.ringing import RingingCall
 from pinecall_cli.sdk.toolbox import answer_round
 
 logger = logging.getLogger("pinecall_cli.sdk")
@@ -34,6 +36,7 @@ ACKNOWLEDGED = (
     events.CallMuted,
 )
 """Events that answer a request of a call, by their own name."""
+TAKEN_OVER = (events.SessionPaused, events.SessionResumed, events.SessionSent)
 REMEMBERED_ROUNDS = 10_000
 CHANNEL_KEYS = frozenset({"type", "ref", "ringing"})
 """Fields of a phone channel that are not configuration."""
@@ -149,7 +152,27 @@ class CallBook:
                 return channel.keys() - CHANNEL_KEYS
         return set()
 
+    def _greet(self, call: Call) -> None:
+        """Say the greeting that only the application knows (config.md §5)."""
+        agent = self._office.agents.get(call.agent_id)
+        greets = call.direction == "inbound" and call.transport != "whatsapp"
+        if agent is None or agent.greet is None or not greets:
+            return
+        if call.transport == "chat" and agent.config.greeting_in_chat is not True:
+            return
+        greeting = agent.greet
+
+        async def greet() -> None:
+            text = greeting.function(call)
+            if inspect.isawaitable(text):
+                text = await text
+            if text:
+                call.say(str(text), add_to_history=greeting.remembered)
+
+        self._office.crew.spawn(greet(), f"the greeting of {agent.name}")
+
     def _tell_start(self, name: str, event: Event, call: Call) -> None:
+        self._greet(call)
         self._office.tell(name, call, agent_id=call.agent_id, whole=(event, call))
 
     def _close(self, call: Call, reason: str, event: Event | None) -> None:
@@ -174,13 +197,35 @@ class CallBook:
 
     def happened(self, event: Event) -> None:
         """Take any other event that we know: of a call, of an agent, or of neither."""
+        if isinstance(event, TAKEN_OVER):
+            self._taken_over(event)
         call = self._office.call_of(event) or self._made_up(event)
         if call is not None:
             self._in_call(call, wire_name(type(event)), event)
             return
         if id_of(event) is None or isinstance(event, BEFORE_A_CALL):
             agent_id = self._office.local_id(event.agent_id)
+            if isinstance(event, events.CallRinging) and agent_id is not None:
+                ringing = self._ringing(event, agent_id)
+                self._office.tell("call.ringing", event, ringing, agent_id=agent_id)
+                return
             self._office.tell(wire_name(type(event)), event, agent_id=agent_id)
+
+    def _taken_over(self, event: Event) -> None:
+        """Settle a request of human takeover: about a session, or about the agent."""
+        name, agent_id = wire_name(type(event)), self._office.local_id(event.agent_id)
+        answers = self._office.answers
+        if not answers.settle((name, str(event.session_id)), None) and agent_id is not None:
+            answers.settle((name, agent_id), None)
+
+    def _ringing(self, event: events.CallRinging, agent_id: str) -> RingingCall:
+        return RingingCall(
+            lambda frame: self._office.post(agent_id, frame),
+            id=id_of(event) or "",
+            agent_id=agent_id,
+            from_=event.from_,
+            to=event.to,
+        )
 
     def unknown(self, event: Unknown) -> None:
         """Take an event that we do not know, under its own name (events.md §2.3)."""

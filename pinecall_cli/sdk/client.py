@@ -20,6 +20,7 @@ from pinecall_cli.protocol import commands
 from pinecall_cli.protocol.codec import encode
 from pinecall_cli.protocol.frames import Command, Received
 from pinecall_cli.protocol.ids import slugify
+from pinecall_cli.sdk.agent_wire import AgentWire
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.callbook import CallBook
 from pinecall_cli.sdk.handlers import Handler, Handlers
@@ -28,7 +29,7 @@ from pinecall_cli.sdk.office import Office, running_loop
 from pinecall_cli.sdk.reception import Reception
 from pinecall_cli.sdk.registrar import Registrar
 from pinecall_cli.sdk.registration import Registration
-from pinecall_cli.sdk.requests import AgentWire, Requests
+from pinecall_cli.sdk.requests import Requests
 from pinecall_cli.sdk.serve import serve
 from pinecall_cli.settings import KEY_VARIABLE, Secret
 

@@ -18,6 +18,8 @@ from pinecall_cli.sdk.registration import same_number
 DIAL_TIMEOUT = 30.0
 """Seconds for somebody to answer (protocol: README §9)."""
 DIALLED = "call.dial"
+AGENT = "agent:"
+"""In the key of a dial: it is another agent that is called."""
 
 
 class DialError(CallFailedError):
@@ -33,6 +35,7 @@ class Dials:
 
     def __init__(self, office: Office) -> None:
         self._office = office
+        office.answers.late[DIALLED] = lambda: DialError("timeout")
         self._ringing: dict[str, Key] = {}
         """By call id, as the server gave it to a dial."""
 
@@ -70,7 +73,9 @@ class Dials:
             return None
         number = None if to is None else same_number(to)
         keys = self._office.answers.waiting(kind=DIALLED, about=name)
-        return next((key for key in keys if number in (None, key[2])), None)
+        named = (key for key in keys if number in (None, key[2]))
+        # How a server names the other side of a bridge is its own affair (commands.md §9.3).
+        return next(named, None) or next((key for key in keys if key[2].startswith(AGENT)), None)
 
 
 def dial(
@@ -99,6 +104,30 @@ def dial(
         detect_turn_end=True if detect_turn_end else UNSET,
     )
     return office.ask(name, frame, (DIALLED, name, same_number(to)), timeout=DIAL_TIMEOUT)
+
+
+def bridge(
+    office: Office,
+    name: str,
+    target: str,
+    *,
+    greeting: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    media: Mapping[str, bool] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    detect_turn_end: bool = True,
+) -> Answer[Call]:
+    """Have an agent call another; awaited, it is over when both are connected."""
+    frame = commands.CallBridge(
+        agent_id=name,
+        target=target,
+        greeting=greeting or UNSET,
+        config=dict(config) if config else UNSET,
+        media=commands.Media(**media) if media else UNSET,
+        metadata=dict(metadata) if metadata else UNSET,
+        detect_turn_end=detect_turn_end,
+    )
+    return office.ask(name, frame, (DIALLED, name, AGENT + target), timeout=DIAL_TIMEOUT)
 
 
 def only_number(office: Office, name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from pinecall_cli.agent.config import AgentConfig
@@ -34,9 +33,8 @@ class Requests:
         the old ones.
         """
         self._registration(name).replace(config, agent.tools)
-        self._office.agents[name].wire = None
-        self._office.agents[name] = agent
-        agent.wire = AgentWire(self, name)
+        before = self._office.agents[name]
+        self._office.agents[name], agent.wire, before.wire = agent, before.wire, None
 
     def create(self, name: str) -> Answer[None]:
         """Send an agent's whole configuration again; also after it was refused or displaced."""
@@ -113,26 +111,3 @@ class Requests:
         if call is None:
             raise NotFoundError(f"there is no live call `{call_id}`")
         return call
-
-
-class AgentWire:
-    """How one agent reaches its server: through a client, under the name it has there."""
-
-    def __init__(self, client: Requests, name: str) -> None:
-        self._client, self._name = client, name
-
-    @property
-    def embedded(self) -> bool:
-        """Whether the server is the embedded one."""
-        return self._client._office.embedded
-
-    def dial(self, agent: Agent, to: str, **options: Any) -> Answer[Call]:
-        """Have the agent call a number."""
-        return self._client.dial(self._name, to, **options)
-
-    def configure(self, agent: Agent, patch: Mapping[str, Any]) -> None:
-        """Take an agent's new configuration, and send what has changed."""
-        registration = self._client._office.registrations[self._name]
-        registration.replace(replace(agent.config, name=self._name), agent.tools)
-        if patch and registration.state == "registered":  # else `agent.create` brings it all
-            self._client.configure(self._name, patch)

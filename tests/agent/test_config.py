@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import pytest
+
 from pinecall_cli.agent.config import (
     FIELDS,
     WIRE_KEYS,
@@ -46,7 +48,7 @@ def test_renamed_and_shortened_values_travel_as_the_wire_wants_them():
         name="a",
         stt="deepgram:nova-3:he",
         prompt_vars={"a": "b"},
-        greeting={"text": "Hi", "addToHistory": False},
+        greeting={"text": "Hi", "addToHistory": True},
         greeting_in_chat=True,
         tools=(PING,),
         skills=(SkillSpec("s", "d", (PING,)),),
@@ -131,3 +133,9 @@ def test_no_repr_shows_a_secret():
 def test_secrets_do_not_make_two_agents_different():
     assert AgentConfig(name="a", secrets=frozenset({"x"})) == AgentConfig(name="a")
     assert [f.name for f in fields(AgentConfig) if not f.compare] == ["secrets"]
+
+
+@pytest.mark.parametrize("key", ["add_to_history", "addToHistory"])
+def test_a_greeting_that_stays_out_of_the_history_stays_here(key: str):
+    config = AgentConfig(name="a", greeting={"text": "Hi", key: False})
+    assert payload(config, embedded=True) == {}

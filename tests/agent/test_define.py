@@ -112,7 +112,7 @@ def test_a_prompt_may_be_a_file_beside_the_code(tmp_path: Path):
         ({"mode": {"x": object()}}, "wrong_type"),
         ({"tools": [5]}, "wrong_type"),
         ({"tools": "x.py"}, "bad_tool"),
-        ({"greeting": lambda: "Hi"}, "wrong_type"),
+        ({"greeting": ["Hi"]}, "wrong_type"),
         ({"prompt": Path("nowhere.md")}, "missing_file"),
         ({"local": {"script": "nowhere.script.yaml"}}, "missing_file"),
         ({"stt": "deepgram/nova-2"}, "unsupported_stt"),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -18,6 +19,7 @@ from pinecall_cli.sdk.dials import DialError
 from pinecall_cli.sdk.handset import Handset
 from pinecall_cli.sdk.mic import MicCall
 from pinecall_cli.sdk.rest import Rest
+from pinecall_cli.sdk.ringing import RingingCall
 from pinecall_cli.server.app import Limits
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.settings import Secret
@@ -254,7 +256,7 @@ async def test_a_terminal_at_no_number_is_refused(server: EmbeddedServer):
 
 @pytest.mark.parametrize("reason", ["busy", "rejected"])
 async def test_a_caller_hears_that_the_agent_turned_the_call_away(
-    server: EmbeddedServer, reason: str
+    server: EmbeddedServer, reason: Literal["busy", "rejected"]
 ):
     async with (
         Pinecall(server.key, server.url) as client,
@@ -265,11 +267,10 @@ async def test_a_caller_hears_that_the_agent_turned_the_call_away(
         await client.registered()
         await client.channel_add("desk", {"type": "phone", "ref": OURS, "ringing": True})
 
-        def turn_away(event: events.CallRinging) -> None:
-            from pinecall_cli.protocol.commands import CallReject
-
-            assert isinstance(event.call_id, str)
-            client.send(CallReject(agent_id="desk", call_id=event.call_id, reason=reason))
+        def turn_away(event: events.CallRinging, ringing: RingingCall) -> None:
+            assert ringing.id == event.call_id
+            ringing.reject(reason)
+            ringing.accept()  # the first answer counts
 
         client.on("call.ringing", turn_away)
         token = await rest.token("webrtc", "desk")
@@ -277,6 +278,23 @@ async def test_a_caller_hears_that_the_agent_turned_the_call_away(
             with pytest.raises(CallFailedError) as refused:
                 await silent(call)
         assert refused.value.code == reason
+
+
+async def test_an_agent_takes_a_call_that_rings(server: EmbeddedServer):
+    async with (
+        Pinecall(server.key, server.url) as client,
+        Rest(server.url, Secret(server.key)) as rest,
+    ):
+        agent = Agent("desk", llm="script")
+        client.add(agent)
+        await client.registered()
+        await agent.add_phone_number(OURS, ringing=True)
+        agent.on("call.ringing", lambda event, ringing: ringing.accept())
+        agent.on("call.started", lambda call: call.hangup())
+        token = await rest.token("webrtc", "desk")
+        async with await MicCall.dial(token.server, token.token, to=OURS) as call:
+            ended, _, _ = await silent(call)
+        assert ended.reason == "hangup"
 
 
 async def test_a_caller_who_is_not_turned_away_is_connected_in_time(server: EmbeddedServer):
