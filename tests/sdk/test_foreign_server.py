@@ -284,7 +284,7 @@ async def test_events_of_calls_nobody_announced_are_dropped_but_for_old_webrtc()
     async with foreign() as (peer, client):
         heard = Log()
         client.on("user.speaking", heard)
-        client.on("call.ringing", lambda event: heard("ringing", event.from_))
+        client.on("call.ringing", lambda event, ringing: heard("ringing", event.from_))
         client.on("call.started", lambda call: heard("started", call.transport))
         await peer.say("agent.created", agent_id="front-desk")
         for id in ("c1", "wrt_1"):
