@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TextIO
 
+from pinecall_cli.view import chatting
 from pinecall_cli.view.live import LiveView
 from pinecall_cli.view.ndjson import NdjsonView
 from pinecall_cli.view.plain import PlainView
@@ -21,7 +22,7 @@ LONGEST_LINE = 10_000
 
 
 @contextmanager
-def kept_apart(view: View) -> Iterator[None]:
+def kept_apart(view: View | chatting.ChatView) -> Iterator[None]:
     """Keep what others print out of ``view``, and notice when nobody reads it any more.
 
     To be entered on the loop that feeds it. Under the live view each line becomes one of its own.
@@ -38,11 +39,11 @@ def kept_apart(view: View) -> Iterator[None]:
                 stack.enter_context(redirect_stdout(lines))
                 stack.enter_context(redirect_stderr(lines))
                 stack.enter_context(logged_to(lines, instead_of=before))
-            case NdjsonView():
+            case NdjsonView() | chatting.Ndjson():
                 stack.enter_context(view.out.alone())
                 stack.enter_context(view.out.watched())
                 stack.enter_context(redirect_stdout(sys.stderr))
-            case PlainView():
+            case PlainView() | chatting.Lines():
                 stack.enter_context(view.out.watched())
                 if isinstance(sys.stdout, io.TextIOWrapper):
                     sys.stdout.reconfigure(line_buffering=True)
