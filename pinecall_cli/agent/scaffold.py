@@ -20,7 +20,7 @@ def checked_name(name: str, *, python: bool) -> str:
         UsageError: If it is not; the fix is the slug that it could be.
     """
     slug = slugify(name)[:LONGEST].strip("-")
-    if slug != name:
+    if slug != name or not slug:
         fix = f"did you mean `{slug}`?" if slug else "for example `front-desk`"
         raise UsageError(
             f"`{name}` is no agent's name: small letters, digits and dashes, {LONGEST} at most",
@@ -51,7 +51,7 @@ def scaffold(slug: str, *, python: bool) -> dict[str, str]:
     """
     stem = stem_of(slug)
     file = f"{stem}.py" if python else f"{stem}.yaml"
-    names = {"slug": slug, "stem": stem, "file": file}
+    names = {"slug": slug, "stem": stem, "file": file, "name": in_yaml(slug)}
     files: Mapping[str, str] = (
         {file: PYTHON}
         if python
@@ -66,12 +66,18 @@ def scaffold(slug: str, *, python: bool) -> dict[str, str]:
     return {path: Template(text).substitute(names) for path, text in files.items()}
 
 
+def in_yaml(slug: str) -> str:
+    """Return a name as YAML takes it for a text: `404`, `no` and `2026-01-01` would be others."""
+    plain = slug[:1].isalpha() and slug not in ("true", "false", "null", "yes", "no", "on", "off")
+    return slug if plain and slug not in ("y", "n") else f'"{slug}"'
+
+
 # `$` stands for a name to put in; `$$` for a dollar sign.
 
 YAML = """\
 # Run it: `pinecall dev`. Press c and talk, or t and type: "are you open on Sunday", "who are you".
 # Then change a word in prompts/$stem.md, save, and ask "who are you" again.
-name: $slug
+name: $name
 language: en
 voice: elevenlabs/sarah
 stt: deepgram/flux

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinecall_cli.commands import agents_kick, agents_new, options
+from pinecall_cli.commands import agents_diff, agents_kick, agents_new, complete, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def agents(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
-    """List connected agents; check, show and describe agent files.
+    """List connected agents; check, show, compare and describe agent files.
 
     Without a command it lists the agents of the servers on this machine, or
     of the one that --server or a key leads to.
@@ -66,7 +66,9 @@ def check(
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
     json: options.Json = False,
+    plain: options.Plain = False,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
 ) -> None:
     """Validate agent files offline; no line of Python is run.
 
@@ -98,12 +100,21 @@ def check(
 @app.command()
 def show(
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="An agent file, a folder, or a running agent.")
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            click_type=complete.OR_FILE,
+            autocompletion=complete.agents,
+            help="An agent file, a folder, or a running agent.",
+        ),
     ],
     server: options.Server = None,
     api_key: options.ApiKey = None,
     local: options.Local = False,
     json: options.Json = False,
+    plain: options.Plain = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
 ) -> None:
     """Show an agent as it would go on the wire, secrets masked.
 
@@ -121,9 +132,8 @@ def show(
         echo_documents([running_config(target, where)], json=json)
         return
     loaded = load(Path(target))
-    for one in loaded:
-        for warning in (*one.notices, *(f"{w.where}: {w.message}" for w in one.warnings)):
-            typer.echo(warning, err=True)
+    if not quiet:
+        options.tell_warnings(loaded)
     embedded = where.kind != "hosted"
     echo_documents([shown(one.config, embedded=embedded) for one in loaded], json=json)
 
@@ -134,6 +144,9 @@ def schema(
         bool, typer.Option("--write", help="Write it to `agent.schema.json` here.")
     ] = False,
     json: options.Json = False,
+    plain: options.Plain = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
 ) -> None:
     """Print the JSON Schema of agent files, for editors.
 
@@ -144,20 +157,26 @@ def schema(
     from json import dumps
 
     from pinecall_cli.agent.schema import agent_schema
+    from pinecall_cli.commands.agents_new import cannot_write
 
     text = dumps(agent_schema(), indent=2)
     if not write:
         typer.echo(text)
         return
     path = Path("agent.schema.json")
-    path.write_text(text + "\n", "utf-8")
+    try:
+        path.write_text(text + "\n", "utf-8")
+    except OSError as problem:
+        raise cannot_write(path, problem, fix="run it in a folder you can write to") from None
     if json:
         options.echo_json({"file": str(path)})
         return
-    typer.echo(f"wrote {path}; put this on top of an agent file:", err=True)
+    if not quiet:
+        typer.echo(f"wrote {path}; put this on top of an agent file:", err=True)
     typer.echo(f"# yaml-language-server: $schema={path}")
 
 
+app.command()(agents_diff.diff)
 app.command()(agents_new.new)
 app.command()(agents_kick.kick)
 
@@ -191,6 +210,8 @@ def asked(found: Sequence[Running]) -> str:
 
 def documents(one: Running) -> list[dict[str, Any]]:
     """Return a server's agents as ``--json`` prints them."""
+    from dataclasses import asdict
+
     from pinecall_cli.view.ndjson import iso
 
     return [
@@ -200,6 +221,8 @@ def documents(one: Running) -> list[dict[str, Any]]:
             "channels": None if agent.channels is None else list(agent.channels),
             "live_calls": agent.live_calls,
             "since": None if agent.since is None else iso(agent.since),
+            "holder": None if agent.holder is None else asdict(agent.holder),
+            "server": one.url,
         }
         for agent in one.agents
     ]
@@ -212,20 +235,24 @@ def print_agents(found: Sequence[Running], *, plain: bool) -> None:
 
     if not found:
         return  # what there is to say about it was said on stderr
-    columns = ["agent", "phones", "channels", "live calls", "since"]
+    columns = ["agent", "phones", "channels", "live calls", "since", "held by"]
     several = len(found) > 1
     rows = []
     for one in found:
         for said in documents(one):
             row = [text_of(said[key]) for key in ("agent", "phones", "channels")]
-            row += [text_of(said["live_calls"]), text_of(said["since"])]
+            row += [text_of(said["live_calls"]), text_of(said["since"]), held_by(said["holder"])]
             rows.append([*row, one.url] if several else row)
     columns += ["server"] if several else []
-    if plain:
-        for line in (columns, *rows):
-            typer.echo("\t".join(options.inert(cell) for cell in line))
-    else:
-        print_table(console_for(), columns, rows)
+    print_table(console_for(), columns, rows, plain=plain)
+
+
+def held_by(holder: dict[str, Any] | None) -> str:
+    """Return who holds an agent: the program as it calls itself, and its process."""
+    said = holder or {}
+    program = " ".join(str(said[key]) for key in ("name", "version") if said.get(key))
+    process = f"process {said['pid']}" if said.get("pid") else ""
+    return ", ".join(part for part in (program, process) if part) or "-"
 
 
 def text_of(value: object) -> str:

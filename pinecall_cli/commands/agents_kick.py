@@ -22,13 +22,14 @@ def kick(
     api_key: options.ApiKey = None,
     local: options.Local = False,
     json: options.Json = False,
+    plain: options.Plain = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
     """Disconnect an agent: its calls are hung up, and its name is free again.
 
-    On a terminal it asks first, and says which calls end; elsewhere it wants
-    --yes. The process that held the agent does not take it back by itself.
+    On a terminal it asks first, and says which calls end (no: exit code 1);
+    elsewhere it wants --yes. The process that held it does not take it back.
 
     Examples:
       pinecall agents kick front-desk
@@ -41,16 +42,19 @@ def kick(
     from pinecall_cli.sdk.rest import Rest
 
     target = options.settings(server, api_key, local).target()
-    found = asyncio.run(discover.find(slug, target))
     name = slugify(slug)
-    calls = asyncio.run(live_calls(found, name))
-    if not yes:
-        confirm(name, found, calls)
+
+    async def look() -> tuple[Running, list[str] | None]:
+        found = await discover.find(slug, target)
+        return found, await live_calls(found, name)
 
     async def disconnect() -> None:
         async with Rest(found.url, found.key) as rest:
             await rest.kick(name)
 
+    found, calls = asyncio.run(look())
+    if not yes:
+        confirm(name, found, calls)
     asyncio.run(disconnect())
     if json:
         options.echo_json({"agent": name, "server": found.url, "calls": calls})
@@ -61,14 +65,14 @@ def kick(
 
 async def live_calls(found: Running, name: str) -> list[str] | None:
     """Return the calls that end with an agent; None where the server does not tell which."""
-    from pinecall_cli.errors import InfrastructureError, NotFoundError
+    from pinecall_cli.errors import InfrastructureError, NotAuthorisedError, NotFoundError
     from pinecall_cli.sdk.rest import Rest
 
     try:
         async with Rest(found.url, found.key) as rest:
             listed = await rest.calls(name, limit=1000)
-    except (InfrastructureError, NotFoundError):
-        return None
+    except (InfrastructureError, NotAuthorisedError, NotFoundError):
+        return None  # a hosted server may want a token here, not the key
     return [str(row.get("call_id")) for row in listed.rows if row.get("live")]
 
 
@@ -77,19 +81,13 @@ def confirm(name: str, found: Running, calls: list[str] | None) -> None:
 
     Raises:
         UsageError: If there is nobody to ask.
+        DeclinedError: If the answer is no.
     """
-    import sys
-
-    from pinecall_cli.errors import UsageError
-
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            f"`{name}` would be disconnected, and that has to be confirmed",
-            fix="pass `--yes`, or run it in a terminal",
-            code="confirmation_needed",
-        )
-    typer.echo(options.inert(f"{name} on {found.url}: {ending(name, found, calls)}"), err=True)
-    typer.confirm("Disconnect it?", abort=True, err=True)
+    options.ask_first(
+        "Disconnect it?",
+        nobody=f"`{name}` would be disconnected, and that has to be confirmed",
+        about=f"{name} on {found.url}: {ending(name, found, calls)}",
+    )
 
 
 def ending(name: str, found: Running, calls: list[str] | None) -> str:

@@ -12,6 +12,8 @@ from pinecall_cli.commands import options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pinecall_cli.errors import UsageError
+
 
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The agent's name: `front-desk`.")],
@@ -28,6 +30,7 @@ def new(
         ),
     ] = None,
     json: options.Json = False,
+    plain: options.Plain = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
@@ -40,6 +43,8 @@ def new(
       pinecall agents new pizza-shop
       pinecall agents new night-desk --python --dir agents
     """
+    from shlex import quote
+
     from pinecall_cli.agent.problems import shown_path
     from pinecall_cli.agent.scaffold import checked_name, scaffold
 
@@ -54,8 +59,8 @@ def new(
     else:
         typer.echo("\n".join(map(options.inert, files)))
     if not quiet:
-        spec = next(file for file in files if file.endswith(".spec.yaml"))
-        typer.echo(options.inert(f"talk to it:  pinecall dev {files[0]}"), err=True)
+        agent, spec = quote(files[0]), quote(next(f for f in files if f.endswith(".spec.yaml")))
+        typer.echo(options.inert(f"talk to it:  pinecall dev {agent}"), err=True)
         typer.echo(options.inert(f"test it:     pinecall test {spec}"), err=True)
 
 
@@ -94,24 +99,33 @@ def refuse_what_is_there(slug: str, folder: Path, texts: Mapping[str, str]) -> N
 
 
 def write(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write the files.
+    """Write all of the files, or none.
 
     Raises:
         UsageError: If one cannot be written.
     """
-    from pinecall_cli.agent.problems import shown_path
-    from pinecall_cli.errors import UsageError, Where
-
+    written: list[Path] = []
     for path, text in texts.items():
         file = folder / path
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with file.open("x", encoding="utf-8") as opened:
+                written.append(file)
                 opened.write(text)
         except OSError as problem:
-            raise UsageError(
-                f"cannot write `{shown_path(file)}`: {problem.strerror}",
-                where=Where(shown_path(file)),
-                fix="choose a folder you can write to with `--dir`",
-                code="cannot_write",
-            ) from None
+            for one in written:
+                one.unlink(missing_ok=True)
+            raise cannot_write(file, problem, fix=TAKE_ANOTHER_FOLDER) from None
+
+
+TAKE_ANOTHER_FOLDER = "choose a folder you can write to with `--dir`"
+
+
+def cannot_write(file: Path, problem: OSError, *, fix: str) -> UsageError:
+    """Return the error for a file that cannot be written."""
+    from pinecall_cli.agent.problems import shown_path
+    from pinecall_cli.errors import UsageError, Where
+
+    shown = shown_path(file)
+    message = f"cannot write `{shown}`: {problem.strerror}"
+    return UsageError(message, where=Where(shown), fix=fix, code="cannot_write")

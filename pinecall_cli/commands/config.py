@@ -70,7 +70,7 @@ def every(read: Places) -> Iterator[tuple[str, Setting[str] | None]]:
     """Yield each setting with its value as it may be shown; None where nobody sets it."""
     from pinecall_cli.settings.resolve import first
 
-    yield "server", read.server()
+    yield "server", without_password(read.server())
     yield "api_key", masked(read.key())
     yield "profile", read.profile
     allow = read.project.allow if read.project is not None else None
@@ -80,7 +80,8 @@ def every(read: Places) -> Iterator[tuple[str, Setting[str] | None]]:
     for variable in provider_variables():
         found = first(*read.asked(variable))
         if found is not None:
-            yield variable, masked(found) if variable.endswith("_KEY") else found
+            hide = masked if variable.endswith("_KEY") else without_password
+            yield variable, hide(found)
     yield from folders(read)
 
 
@@ -122,14 +123,29 @@ def masked(setting: Setting[str] | None) -> Setting[str] | None:
     return Setting(MASK, setting.origin, shadows)
 
 
+def without_password(setting: Setting[str] | None) -> Setting[str] | None:
+    """Return an address, and those that it shadows, without what stands before an ``@``."""
+    import re
+
+    from pinecall_cli.settings import Setting
+
+    def shown(url: str) -> str:
+        return re.sub(r"^([^/]*//)?[^/]*@", rf"\g<1>{MASK}@", url)
+
+    if setting is None:
+        return None
+    shadows = tuple(Setting(shown(one.value), one.origin) for one in setting.shadows)
+    return Setting(shown(setting.value), setting.origin, shadows)
+
+
 def leads_to(settings: Settings) -> str:
     """Return which server commands use with these settings."""
-    from pinecall_cli.errors import NotAuthorisedError
+    from pinecall_cli.errors import PinecallError
 
     try:
         target = settings.target()
-    except NotAuthorisedError as refused:
-        return f"commands that need a server are refused: {refused.message}\n  fix: {refused.fix}"
+    except PinecallError as refused:
+        return f"commands that need a server are refused: {refused.message} (fix: {refused.fix})"
     if target.url is None:
         return "commands use the embedded server, or local ones that run"
     return f"commands use {target.url}" + ("" if target.kind == "hosted" else ", a local server")

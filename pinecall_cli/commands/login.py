@@ -30,6 +30,7 @@ def login(
         typer.Option(
             metavar="URL",
             show_default=False,
+            autocompletion=complete.servers,
             help="The server that the key is for, else PINECALL_URL, else the hosted one.",
         ),
     ] = None,
@@ -47,6 +48,7 @@ def login(
         typer.Option("--check/--no-check", help="Ask the server whether it takes the key."),
     ] = True,
     json: options.Json = False,
+    plain: options.Plain = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
@@ -57,22 +59,25 @@ def login(
 
     Examples:
       pinecall login
-      pinecall login --profile staging --server https://voice.staging.example --no-check
+      pinecall login --profile staging --server https://voice.example
     """
-    from pinecall_cli.settings import DEFAULT, Surroundings
+    from pinecall_cli.settings import DEFAULT, Surroundings, profile_file, read_profiles
 
     around = Surroundings.here()
     name = profile_name(profile or around.environ.get("PINECALL_PROFILE") or DEFAULT)
+    read_profiles(profile_file(around))  # a broken file is told before anything is typed
     url = server_for(name, server, around)
     if api_key not in (None, "-"):
         warn("a key on a command line can be seen by others on this machine; type it, or pipe it")
     key = typed_key(api_key, url)
     checked = takes(url, key) if check else None
     file = save(name, url, key, around)
+    if check and checked is None:
+        warn(f"{url} does not answer: the key is not checked")
     if not quiet:
         typer.echo(options.inert(f"saved the profile `{name}` for {url} in {file}"), err=True)
-        if check and checked is None:
-            warn(f"{url} does not answer: the key is not checked")
+        if name != DEFAULT and around.environ.get("PINECALL_PROFILE") != name:
+            typer.echo(f"it is used with PINECALL_PROFILE={name}", err=True)
         warn_of_others(around)
     if json:
         options.echo_json({"profile": name, "server": url, "file": file, "checked": checked})
@@ -82,6 +87,7 @@ def logout(
     profile: Profile = None,
     everything: Annotated[bool, typer.Option("--all", help="Forget every profile.")] = False,
     json: options.Json = False,
+    plain: options.Plain = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
@@ -111,7 +117,8 @@ def logout(
     if not gone and name != DEFAULT and not everything:
         missing = no_profile(name, saved)
         raise NotFoundError(missing.message, fix=missing.fix, code=missing.code)
-    write_profiles(file, {one: saved[one] for one in saved if one not in gone})
+    if gone:
+        write_profiles(file, {one: saved[one] for one in saved if one not in gone})
     if not quiet:
         said = ", ".join(f"`{one}`" for one in gone)
         typer.echo(f"forgot the profile {said}" if gone else "there was no key to forget", err=True)
@@ -171,43 +178,17 @@ def typed_key(given: str | None, url: str) -> Secret:
     Raises:
         UsageError: If there is none, or it is no key.
     """
-    import sys
-
+    from pinecall_cli.commands.typed_key import read_key
     from pinecall_cli.errors import UsageError
     from pinecall_cli.settings import Secret
 
-    if given not in (None, "-"):
-        text = str(given)
-    elif given is None and sys.stdin.isatty():
-        text = ask(f"API key for {url}: ")
-    else:
-        text = sys.stdin.readline()
+    text = read_key(f"API key for {url}: ") if given in (None, "-") else str(given)
     text = text.strip()
     if not text:
         raise UsageError("no key was given", fix="type it, or pipe it: `pinecall login < FILE`")
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise UsageError("that is no key: it has spaces or signs in it", fix="copy the key again")
     return Secret(text)
-
-
-def ask(question: str) -> str:
-    """Return what is typed, without showing it; the terminal's echo comes back whatever happens."""
-    import getpass
-    import signal
-    from types import FrameType
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)  # on its way out, `getpass` turns the echo on again
-
-    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, end) for number in numbers}
-    try:
-        return getpass.getpass(options.inert(question))
-    except EOFError:
-        return ""
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def takes(url: str, key: Secret) -> bool | None:

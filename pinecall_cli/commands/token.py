@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pinecall_cli.commands import options
+from pinecall_cli.commands import complete, options
 
 
 class Channel(StrEnum):
@@ -27,7 +27,12 @@ class Scope(StrEnum):
 
 
 def token(
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="A running agent's name.")],
+    agent: Annotated[
+        str,
+        typer.Argument(
+            metavar="AGENT", autocompletion=complete.agents, help="A running agent's name."
+        ),
+    ],
     channel: Annotated[
         Channel,
         typer.Option(help="A voice call, a chat, or the call log as it is written (stream)."),
@@ -44,7 +49,10 @@ def token(
         str | None, typer.Option(metavar="JSON", help="Seal a whole JSON object.")
     ] = None,
     call: Annotated[
-        str | None, typer.Option(metavar="ID", help="For stream: this call alone.")
+        str | None,
+        typer.Option(
+            metavar="ID", autocompletion=complete.calls, help="For stream: this call alone."
+        ),
     ] = None,
     scope: Annotated[
         Scope | None,
@@ -62,7 +70,9 @@ def token(
     api_key: options.ApiKey = None,
     local: options.Local = False,
     json: options.Json = False,
+    plain: options.Plain = False,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
 ) -> None:
     """Get a short-lived token that opens one call or chat with an agent.
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import typer
 
 from pinecall_cli.commands.dial_plan import metadata_of
+from pinecall_cli.commands.options import inert
 from pinecall_cli.errors import NotAuthorisedError, UsageError
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.metadata import sealed_text
@@ -20,6 +21,7 @@ from pinecall_cli.sdk import discover
 from pinecall_cli.sdk.rest import Channel, Rest, Token
 from pinecall_cli.settings import HOSTED_URL, Secret, Settings, is_loopback
 
+WRITE_AN_OBJECT = """write it as '{"user": "u_9"}'"""
 OPENS = {"webrtc": "/webrtc/offer or /mic/ws", "chat": "/chat/ws", "stream": "/v1/attach"}
 LASTS = {
     "webrtc": "good once, within {seconds} s",
@@ -50,13 +52,13 @@ def run(options: TokenOptions, settings: Settings) -> None:
         PinecallError: If there is none to be had.
     """
     metadata = checked(options)
-    minting = (
-        as_page(options, settings) if options.origin else with_key(options, settings, metadata)
-    )
-    token = asyncio.run(minting)
+    if options.origin is None:
+        token = asyncio.run(with_key(options, settings, metadata))
+    else:
+        token = asyncio.run(as_page(options, options.origin, settings))
     agent = slugify(options.agent)
     if not options.quiet:
-        typer.echo(f"{options.channel} token for {agent}, from {token.server}", err=True)
+        typer.echo(inert(f"{options.channel} token for {agent}, from {token.server}"), err=True)
     if options.json:
         document = {
             "token": token.token,
@@ -97,9 +99,12 @@ def checked(options: TokenOptions) -> dict[str, Any]:
     try:
         sealed_text(metadata)
     except UnicodeEncodeError:
-        raise UsageError("the metadata is not UTF-8") from None
+        raise UsageError("the metadata is not UTF-8", fix="leave out halves of letters") from None
     except (ValueError, RecursionError) as problem:
-        raise UsageError(f"the metadata cannot be sealed: {problem}") from None
+        raise UsageError(
+            f"the metadata cannot be sealed: {problem}",
+            fix="seal an id that your server can look the rest up by",
+        ) from None
     return metadata
 
 
@@ -114,11 +119,9 @@ def object_of(text: str | None) -> dict[str, Any]:
     try:
         found = jsonlib.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise UsageError(f"`--metadata-json` is no JSON: {problem}") from None
+        raise UsageError(f"`--metadata-json` is no JSON: {problem}", fix=WRITE_AN_OBJECT) from None
     if not isinstance(found, dict):
-        raise UsageError(
-            "`--metadata-json` is no JSON object", fix="""write it as '{"user": "u_9"}'"""
-        )
+        raise UsageError("`--metadata-json` is no JSON object", fix=WRITE_AN_OBJECT)
     return found
 
 
@@ -135,17 +138,16 @@ async def with_key(options: TokenOptions, settings: Settings, metadata: dict[str
         )
 
 
-async def as_page(options: TokenOptions, settings: Settings) -> Token:
+async def as_page(options: TokenOptions, page: str, settings: Settings) -> Token:
     """Return the token that a page gets, which has no key.
 
     Raises:
         NotAuthorisedError: If it gets none; the fix says which pattern would let it in.
     """
-    assert options.origin is not None
-    origin = browser_origin(options.origin)
+    origin = browser_origin(page)
     if origin is None:
         raise UsageError(
-            f"`{options.origin}` is no page's address",
+            f"`{page}` is no page's address",
             fix="write it as a browser shows it: https://shop.example or http://localhost:3000",
         )
     keyless: Secret | None = None

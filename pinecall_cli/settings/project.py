@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pinecall_cli.errors import UsageError, Where
+from pinecall_cli.errors import UsageError
+from pinecall_cli.settings.toml_file import TomlFile, read_toml
 from pinecall_cli.settings.values import Surroundings
 
 PROJECT_FILE = "pinecall.toml"
@@ -44,9 +42,13 @@ def project_file(
     notices: list[str] = []
     for folder in around.ancestors(start):
         path = folder / PROJECT_FILE
-        if not path.is_file():
+        try:
+            status = path.stat() if path.is_file() else None
+        except OSError:
+            status = None  # a folder above us that is closed to us
+        if status is None:
             continue
-        if around.uid is not None and path.stat().st_uid != around.uid:
+        if around.uid is not None and status.st_uid != around.uid:
             notices.append(f"ignored {path}: it belongs to another user")
             continue
         return read_project(path), tuple(notices)
@@ -61,47 +63,40 @@ def read_project(path: Path) -> Project:
     Raises:
         UsageError: If it is not TOML, or a key or value is none that belongs there.
     """
-    where = Where(str(path))
-    try:
-        document = tomllib.loads(path.read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise UsageError(f"the project's file is not TOML: {problem}", where=where) from None
-    for table, keys in document.items():
+    file = read_toml(path, what="the project's file", fix="mend that line, or take it out")
+    for table, keys in file.document.items():
         if table not in KEYS:
-            raise _unknown(table, KEYS, where)
+            raise file.unknown(table, KEYS)
         if not isinstance(keys, dict):
+            where = file.where(table)
             raise UsageError(f"`{table}` is a table", where=where, fix=f"write it as `[{table}]`")
         for key in keys:
             if key not in KEYS[table]:
-                raise _unknown(key, KEYS[table], where)
-    server = document.get("server", {})
+                raise file.unknown(key, KEYS[table], table=table)
     return Project(
-        path,
-        allow=_numbers(document.get("call", {}).get("allow"), where),
-        url=_text("url", server.get("url"), where),
-        profile=_text("profile", server.get("profile"), where),
+        path, allow=_numbers(file), url=_text(file, "url"), profile=_text(file, "profile")
     )
 
 
-def _unknown(key: str, known: Any, where: Where) -> UsageError:
-    near = difflib.get_close_matches(key, known, 1)
-    fix = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
-    return UsageError(f"unknown key `{key}` in the project's file", where=where, fix=fix)
-
-
-def _text(key: str, value: Any, where: Where) -> str | None:
+def _text(file: TomlFile, key: str) -> str | None:
+    value = file.document.get("server", {}).get(key)
     if value is not None and not isinstance(value, str):
-        raise UsageError(f"`{key}` under `[server]` is a text", where=where)
+        raise UsageError(
+            f"`{key}` under `[server]` is a text",
+            where=file.where(key, table="server"),
+            fix=f'write it as `{key} = "…"`',
+        )
     return value
 
 
-def _numbers(value: Any, where: Where) -> tuple[str, ...] | None:
+def _numbers(file: TomlFile) -> tuple[str, ...] | None:
+    value = file.document.get("call", {}).get("allow")
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise UsageError(
             "`allow` under `[call]` is a list of numbers",
-            where=where,
+            where=file.where("allow", table="call"),
             fix='write it as `allow = ["+14155550123", "+4930*"]`',
         )
     return tuple(value)

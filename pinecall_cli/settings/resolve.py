@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pinecall_cli.errors import NotAuthorisedError, UsageError, Where
 from pinecall_cli.settings.dotenv import Dotenv, nearest_dotenv
-from pinecall_cli.settings.profile import DEFAULT, profile_file, read_profiles
+from pinecall_cli.settings.profile import DEFAULT, exposed, profile_file, read_profiles
 from pinecall_cli.settings.project import Project, project_file
 from pinecall_cli.settings.urls import http_base, is_loopback
 from pinecall_cli.settings.values import (
@@ -47,6 +47,7 @@ class Settings:
         """Return the server these settings lead to.
 
         Raises:
+            UsageError: If the URL is none.
             NotAuthorisedError: If the URL comes from a project's file and the key from elsewhere,
                 or the server is not local and there is no key.
         """
@@ -55,7 +56,11 @@ class Settings:
         key = None if self.key is None else self.key.value
         if self.server is None:
             return Target("hosted", HOSTED_URL, key)
-        url = http_base(self.server.value)
+        try:
+            url = http_base(self.server.value)
+        except UsageError as problem:
+            where = Where(self.server.origin.where)
+            raise UsageError(problem.message, where=where, fix=problem.fix) from None
         if is_loopback(url):
             # A local server that a project names gets the key of its runtime file or none.
             return Target("local", url, None if self._meant_for_another(url) else key)
@@ -174,7 +179,7 @@ def places(flags: Flags, around: Surroundings) -> Places:
         (DEFAULT, Origin("default", "default")),
     )
     assert chosen is not None, "the default is always there"
-    notices = (*notices, *more)
+    notices = (*notices, *more, *exposed(file, around))
     if chosen.value not in profiles and chosen.value != DEFAULT:
         if chosen.origin.kind == "environment":
             raise no_profile(chosen.value, profiles)
@@ -207,7 +212,10 @@ def resolve(flags: Flags, around: Surroundings, *, read_key: Callable[[], str] =
         read_key: Returns one line of standard input.
     """
     if flags.api_key == "-":
-        typed = read_key().strip()
+        try:
+            typed = read_key().strip()
+        except EOFError:
+            typed = ""
         if not typed:
             raise UsageError("no key on standard input", fix="pipe the key into `--api-key -`")
         flags = Flags(flags.server, typed, flags.local)

@@ -20,12 +20,13 @@ def http_base(url: str) -> str:
     except ValueError:
         host, parts = None, urlsplit("")
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    if scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
+    if "@" in url:
+        raise UsageError("a server's URL holds no user or password", fix="use `--api-key`")
+    readable = url.strip().isprintable()
+    if scheme not in {"http", "https"} or not (host and readable) or parts.query or parts.fragment:
         raise UsageError(
             f"`{url}` is not a server's URL", fix="write it like `http://127.0.0.1:4747`"
         )
-    if "@" in parts.netloc:
-        raise UsageError("a server's URL holds no user or password", fix="use `--api-key`")
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 

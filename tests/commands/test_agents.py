@@ -14,12 +14,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from pinecall_cli import __version__
 from pinecall_cli.agent.define import Agent
 from pinecall_cli.commands.agents import app
-from pinecall_cli.errors import AgentFileError, NotAuthorisedError, NotFoundError, UsageError
+from pinecall_cli.errors import (
+    AgentFileError,
+    InfrastructureError,
+    NotAuthorisedError,
+    NotFoundError,
+    UsageError,
+)
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.settings import run_dir
+from tests.commands.stub_http import answering
 from tests.fakes.engines import Engines
 
 
@@ -92,17 +100,37 @@ def test_the_agents_of_a_running_server_are_listed(server: EmbeddedServer) -> No
     with connected(server, desk(phone_numbers=["+13186330963"]), desk("sales")):
         found = result()
         rows = [line.split("\t") for line in found.stdout.splitlines()]
-        assert rows[0] == ["agent", "phones", "channels", "live calls", "since"]
+        assert rows[0] == ["agent", "phones", "channels", "live calls", "since", "held by"]
         assert [row[:2] for row in rows[1:]] == [["front-desk", "+13186330963"], ["sales", "-"]]
         assert server.url in found.stderr
+        held_by = f"pinecall-cli {__version__}, process {os.getpid()}"
+        assert {row[-1] for row in rows[1:]} == {held_by}
         assert "pk_secret" not in found.output
         document = json.loads(result("--json", "-q").stdout)
         first = document["agents"][0]
-        assert set(first) == {"agent", "phones", "channels", "live_calls", "since"}
+        contract = {"agent", "phones", "channels", "live_calls", "since"}
+        assert set(first) == {*contract, "holder", "server"}
+        assert first["holder"] == {
+            "name": "pinecall-cli",
+            "version": __version__,
+            "pid": os.getpid(),
+        }
+        assert first["server"] == server.url
         assert (first["agent"], first["phones"]) == ("front-desk", ["+13186330963"])
         assert first["live_calls"] == 0
         assert first["since"].endswith("Z")
         assert result("--plain", "-q").stderr == ""
+
+
+def test_what_a_server_does_not_say_is_null_and_a_dash() -> None:
+    agents = {"agents": [{"slug": "a"}, {"slug": "b", "client": {"name": "\x1b[2Jevil"}}]}
+    with answering({"/api/sdk/agents": (200, agents)}) as url:
+        there = ("--server", url, "--api-key", "k")
+        (first, _) = json.loads(result("--json", *there).stdout)["agents"]
+        assert {first[key] for key in first if key not in ("agent", "server")} == {None}
+        found = result(*there)
+        assert found.stdout.splitlines()[1] == "a" + "\t-" * 5
+        assert "\x1b" not in found.output
 
 
 def test_no_server_is_an_empty_list(folder: Path) -> None:
@@ -241,8 +269,93 @@ def test_the_schema_is_json_and_can_be_written(folder: Path) -> None:
     assert json.loads(result("schema", "--write", "--json").stdout) == {"file": "agent.schema.json"}
 
 
+def test_a_schema_that_cannot_be_written_is_an_error_with_a_fix(folder: Path) -> None:
+    (folder / "agent.schema.json").mkdir()
+    with pytest.raises(UsageError, match="cannot write") as caught:
+        result("schema", "--write")
+    assert caught.value.fix
+
+
+# --- kick -----------------------------------------------------------------------------------
+
+
+def test_a_kick_says_what_it_ended(server: EmbeddedServer) -> None:
+    with connected(server, desk(), desk("sales")):
+        found = result("kick", "Front Desk", "--yes")
+        assert found.stdout == f"front-desk is disconnected from {server.url}\n"
+        document = json.loads(result("kick", "sales", "--yes", "--json").stdout)
+        assert document == {"agent": "sales", "server": server.url, "calls": []}
+        assert json.loads(result("--json").stdout) == {"agents": []}
+
+
+def test_a_kick_of_nobody_offers_who_there_is(server: EmbeddedServer) -> None:
+    with connected(server, desk(), desk("sales")):
+        with pytest.raises(NotFoundError, match="no agent `frontdesk`") as caught:
+            result("kick", "frontdesk", "--yes")
+        assert caught.value.fix == "did you mean `front-desk`? connected: `front-desk`, `sales`"
+        assert len(json.loads(result("--json").stdout)["agents"]) == 2
+
+
+def test_nobody_is_kicked_before_the_server_is_named(server: EmbeddedServer, folder: Path) -> None:
+    with EmbeddedServer(engines=Engines(), run_dir=folder) as other:
+        (written,) = (folder / "servers").glob("*.json")
+        written.rename(run_dir() / "servers" / "other.json")
+        with connected(server, desk()), connected(other, desk()):
+            with pytest.raises(UsageError, match="several servers") as caught:
+                result("kick", "front-desk", "--yes")
+            assert "--server" in (caught.value.fix or "")
+            assert result("kick", "front-desk", "--yes", "--server", other.url).exit_code == 0
+            (left,) = json.loads(result("--json").stdout)["agents"]
+            assert left["server"] == server.url
+
+
+def test_a_kick_without_anybody_to_confirm_it_is_refused(server: EmbeddedServer) -> None:
+    with connected(server, desk()):
+        with pytest.raises(UsageError, match="has to be confirmed") as caught:
+            result("kick", "front-desk")
+        assert caught.value.code == "confirmation_needed"
+        assert len(json.loads(result("--json").stdout)["agents"]) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500])
+def test_a_server_that_does_not_list_calls_to_keys_still_kicks(status: int) -> None:
+    routes: dict[str, tuple[int, Any]] = {
+        "/api/sdk/agents": (200, {"agents": [{"slug": "a", "live_calls": 2}]}),
+        "/api/sdk/agents/a": (200, {"success": True, "displaced": "a", "org_id": "o"}),
+        "/v1/agents/a/calls": (status, {"detail": "no"}),
+    }
+    with answering(routes) as url:
+        found = result("kick", "a", "--yes", "--json", "--server", url, "--api-key", "k")
+        assert json.loads(found.stdout) == {"agent": "a", "server": url, "calls": None}
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (200, InfrastructureError),
+        (401, NotAuthorisedError),
+        (404, NotFoundError),
+        (500, InfrastructureError),
+    ],
+)
+def test_a_kick_that_is_refused_is_no_success(status: int, problem: type[Exception]) -> None:
+    routes: dict[str, tuple[int, Any]] = {
+        "/api/sdk/agents": (200, {"agents": [{"slug": "a"}]}),
+        "/api/sdk/agents/a": (status, {"success": False, "error": "no"}),
+    }
+    with answering(routes) as url, pytest.raises(problem):
+        result("kick", "a", "--yes", "--server", url, "--api-key", "k")
+
+
+def test_a_wrong_key_kicks_nobody(server: EmbeddedServer) -> None:
+    with connected(server, desk()):
+        with pytest.raises(NotAuthorisedError):
+            result("kick", "front-desk", "--yes", "--server", server.url, "--api-key", "pk_wrong")
+        assert len(json.loads(result("--json").stdout)["agents"]) == 1
+
+
 def test_every_subcommand_has_help() -> None:
-    for argv in ([], ["check"], ["show"], ["schema"]):
+    for argv in ([], ["check"], ["show"], ["schema"], ["diff"], ["new"], ["kick"]):
         found = result(*argv, "--help")
         assert found.exit_code == 0
         assert "Usage" in found.stdout
