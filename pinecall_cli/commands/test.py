@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pinecall_cli.commands import options
+from pinecall_cli.commands import complete, options
 
 
 def test(
@@ -46,12 +46,15 @@ def test(
             "--server",
             metavar="URL",
             show_default=False,
+            autocompletion=complete.servers,
             rich_help_panel=options.PANEL,
             help="Run on this local server, not on one in this process; PINECALL_URL is ignored.",
         ),
     ] = None,
     api_key: options.ApiKey = None,
+    local: options.Local = False,
     json: options.Json = False,
+    plain: options.Plain = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
 ) -> None:
@@ -67,13 +70,14 @@ def test(
     """
     from pinecall_cli.commands.trial_session import TestOptions, run
 
+    # `plain` is for all commands; here lines are what there is.
     chosen = TestOptions(
         targets=tuple(spec or ()),
         expression=expression,
         workers=workers,
         listing=listing,
         junit=junit,
-        server=options.settings(server, api_key, False).target() if server else None,
+        server=options.settings(server, api_key, False).target() if server and not local else None,
         json=json,
         quiet=quiet,
         verbose=verbose,

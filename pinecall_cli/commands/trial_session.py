@@ -10,18 +10,20 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from pinecall_cli.agent.problems import AgentFileProblems, shown_path
+from pinecall_cli.agent.tools import in_daemon_thread
 from pinecall_cli.commands.hosting import Place, joined_server
 from pinecall_cli.commands.options import inert
 from pinecall_cli.commands.signals import ended_by_signals
 from pinecall_cli.commands.trial_stage import Stage
+from pinecall_cli.commands.whole_file import keep, make_room
 from pinecall_cli.engines.choose import VOICE
-from pinecall_cli.errors import NothingRanError, UsageError
+from pinecall_cli.errors import NothingRanError
 from pinecall_cli.settings import Target
 from pinecall_cli.trial import github
 from pinecall_cli.trial.find import spec_files
@@ -31,6 +33,10 @@ from pinecall_cli.trial.result import Result
 from pinecall_cli.trial.select import selection
 from pinecall_cli.trial.spec import Spec
 from pinecall_cli.trial.yaml_file import load_specs
+from pinecall_cli.view.text import printable
+
+LONGEST_ANNOTATION = 30_000
+"""Characters; of a longer one GitHub shows nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +64,24 @@ def run(options: TestOptions) -> int:
         AgentFileProblems: If a spec or an agent is invalid; then none is run.
         NothingRanError: If no spec is meant.
         InfrastructureError: If there is no server, or there are no speech engines.
+        UsageError: If the JUnit file cannot be written.
     """
     levels = [logging.WARNING, logging.INFO, logging.DEBUG]
     level = logging.ERROR if options.quiet else levels[min(options.verbose, 2)]
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    if options.junit is not None and not options.listing:
+        make_room(options.junit)
     try:
         specs = selected(options)
         if options.listing:
             print_list(specs, json=options.json)
             return 0
         joined = None if options.server is None else joined_server(options.server)
-        trial = TestRun(options, specs, joined)
+        return TestRun(options, specs, joined).run()
     except AgentFileProblems as problems:
         if on_github():
-            sys.stderr.writelines(f"{line}\n" for line in github.workflow_commands_of(problems))
+            annotate(github.workflow_commands_of(problems))
         raise
-    return trial.run()
 
 
 def selected(options: TestOptions) -> list[Spec]:
@@ -129,23 +137,28 @@ class TestRun:
         self.options, self.specs = options, tuple(specs)
         self.out: IO[str] = sys.stdout
         self.stage = Stage(self.specs, joined=joined, notice=self.say)
-        self.stage.load()
         self._results: dict[int, Result] = {}
         self._shown = 0
         self._signal: signal.Signals | None = None
 
     def run(self) -> int:
-        """Play the specs and report; return the exit code."""
+        """Play the specs and report; return the exit code.
+
+        Raises:
+            AgentFileProblems: If an agent is invalid, or a spec does not fit its own.
+            PinecallError: If the specs could not be played at all.
+        """
         begun = time.monotonic()
-        with self._junit_file() as junit_file:
-            # What agents print is talk; results alone go to stdout.
-            with contextlib.redirect_stdout(sys.stderr), self.stage:
-                asyncio.run(self._all())
-            results = [self._results[n] for n in sorted(self._results)]
-            seconds = time.monotonic() - begun
-            if junit_file is not None:
-                junit_file.write_bytes(junit(results, seconds))
+        # What agents print is talk; results alone go to stdout.
+        with contextlib.redirect_stdout(sys.stderr):
+            asyncio.run(self._all())
+        results = [self._results[n] for n in sorted(self._results)]
+        seconds = time.monotonic() - begun
+        if self.options.junit is not None:
+            report = junit(results, seconds)
+            keep(self.options.junit, lambda file: file.write(report), private=False)
         if self._signal is not None:
+            self.say(f"stopped after {len(results)} of {len(self.specs)} specs")
             return 128 + self._signal
         if self.options.json:
             self.out.write(jsonlib.dumps(document(results, seconds)) + "\n")
@@ -171,7 +184,14 @@ class TestRun:
                     raise
 
     async def _play(self) -> None:
-        await self.stage.rehearse()
+        if self.options.server is None:
+            self.say("specs run on a server inside this program, and call no model")
+        await in_daemon_thread(self.stage.load)
+        async with self.stage:
+            await self.stage.rehearse()
+            await self._play_all()
+
+    async def _play_all(self) -> None:
         waiting = iter(enumerate(self.specs))
 
         async def work() -> None:
@@ -197,32 +217,21 @@ class TestRun:
         if not self.options.quiet:
             sys.stderr.write(inert(text) + "\n")
 
-    @contextlib.contextmanager
-    def _junit_file(self) -> Iterator[Path | None]:
-        """Make sure that the JUnit file can be written before anything runs; leave no empty one."""
-        path = self.options.junit
-        if path is None:
-            yield None
+    def _tell_github(self, results: Sequence[Result], seconds: float) -> None:
+        annotate(github.workflow_commands(results))
+        page = os.environ.get("GITHUB_STEP_SUMMARY")
+        if not page:
             return
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"")
-        except OSError as problem:
-            raise UsageError(
-                f"cannot write `{path}`: {problem.strerror}", fix="name another file"
-            ) from None
-        try:
-            yield path
-        finally:
-            if path.stat().st_size == 0:
-                path.unlink()
-
-    def _tell_github(self, results: Sequence[Result], seconds: float) -> None:
-        sys.stderr.writelines(f"{line}\n" for line in github.workflow_commands(results))
-        page = os.environ.get("GITHUB_STEP_SUMMARY")
-        if page:
-            with contextlib.suppress(OSError), open(page, "a", encoding="utf-8") as file:
+            with open(page, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(github.summary(results, seconds))
+        except OSError as problem:  # the results stand in the log all the same
+            self.say(f"cannot write GITHUB_STEP_SUMMARY: {problem.strerror}")
+
+
+def annotate(commands: Iterable[str]) -> None:
+    """Hand workflow commands to GitHub, which reads them off the log, a line each."""
+    sys.stderr.writelines(f"{printable(one, limit=LONGEST_ANNOTATION)}\n" for one in commands)
 
 
 def on_github() -> bool:

@@ -16,7 +16,7 @@ from pinecall_cli.agent.tools import in_daemon_thread
 from pinecall_cli.caller.render import render
 from pinecall_cli.commands.hosting import Place
 from pinecall_cli.commands.trial_play import Conversation
-from pinecall_cli.engines.choose import SpeechEngines
+from pinecall_cli.engines.choose import OnDemand, SpeechEngines
 from pinecall_cli.engines.types import Synthesiser
 from pinecall_cli.errors import (
     InfrastructureError,
@@ -41,33 +41,31 @@ REGISTER_WITHIN_S = 30.0
 Sounds = Mapping[str | Path, bytes]
 
 
-class NoSpeech(SpeechEngines):
-    """Speech engines that nobody will need: text alone is played."""
-
-    def load(self) -> None:
-        """Load nothing."""
-
-
 class Stage:
-    """A server and what is loaded for it. A context manager; `play` from any event loop."""
+    """A server and what is loaded for it: `load`, enter, `rehearse`, then `play`."""
 
     def __init__(
         self,
         specs: Iterable[Spec],
         *,
         joined: Place | None = None,
+        engines: SpeechEngines | None = None,
         notice: Callable[[str], None],
     ) -> None:
-        """``joined`` is a server to use in place of one of our own; ``notice`` may come from
-        another thread.
+        """Say what is to be played, and where; nothing happens before `load`.
+
+        Args:
+            specs: What will be played, each once.
+            joined: A server to use in place of one of our own.
+            engines: The speech engines of our own server, if some are loaded already.
+            notice: Told what stands in for what an agent asks for; may come from another thread.
         """
         self.specs = tuple(specs)
         self._speaks = any(spec.mode == "voice" for spec in self.specs)
         self._joined = joined
         self._notice = notice
         self._noticed: set[str] = set()
-        self._loaded: dict[Path, list[Loaded]] = {}
-        self._names: dict[Path, str] = {}
+        self._loaded: dict[Path, Loaded] = {}
         self._sounds: dict[Path, Sounds] = {}
         self._own: EmbeddedServer | None = None
         self._keys: Iterator[str] = iter(())
@@ -77,7 +75,7 @@ class Stage:
             self._keys = iter(keys)
             self._own = EmbeddedServer(
                 keys=keys,
-                engines=SpeechEngines() if self._speaks else NoSpeech(),
+                engines=(engines or SpeechEngines()) if self._speaks else OnDemand(),
                 models=lambda llm: scripts_only(llm, self._say),
                 notice=log.info,  # offline voices stand in for others: that is what a spec is for
             )
@@ -89,33 +87,40 @@ class Stage:
             AgentFileProblems: With everything that is wrong, in agents and specs.
         """
         problems = Problems()
+        failed: set[Path] = set()
         for spec in self.specs:
             file = spec.agent.file.resolve()
+            if file in failed:
+                continue
             try:
-                if file not in self._loaded:
-                    self._loaded[file] = []
-                    self._loaded[file] = load(file)
-            except AgentFileProblems as failed:
-                problems.extend(failed.problems)
-            agent = chosen(spec, self._loaded[file], problems) if self._loaded[file] else None
+                # For each spec anew: none finds what another one did to an agent. And all before
+                # any is played: what tools print meanwhile would be taken for an import's.
+                found = load(file)
+            except AgentFileProblems as wrong:
+                problems.extend(wrong.problems)
+                failed.add(file)
+                continue
+            agent = chosen(spec, found, problems)
             if agent is not None:
-                self._names[spec.file] = agent.config.name
+                self._loaded[spec.file] = agent
+                for text in (*agent.notices, *(f"{w.where}: {w.message}" for w in agent.warnings)):
+                    self._say(text)
         if problems.failed:
             raise AgentFileProblems(problems.sorted())
 
-    def __enter__(self) -> Stage:
+    async def __aenter__(self) -> Stage:
         if self._own is not None:
-            self._own.start()
+            await self._own.__aenter__()
         return self
 
-    def __exit__(
+    async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         if self._own is not None:
-            self._own.stop()
+            await self._own.__aexit__(kind, error, trace)
 
     async def rehearse(self) -> None:
         """See that the server is there, and make every sound that callers will need.
@@ -146,14 +151,14 @@ class Stage:
         broke: Failure | None = None
         error: PinecallError | None = None
         try:
-            broke = await self._converse(spec, await self._fresh(spec), record, notes)
+            broke = await self._converse(spec, record, notes)
         except (InfrastructureError, NotAuthorisedError) as problem:
             error = problem
         except PinecallError as problem:
             broke = Failure(problem.where or spec.agent.where, problem.message)
         return judged(
             spec,
-            self._names[spec.file],
+            self._loaded[spec.file].config.name,
             record,
             duration_s=loop.time() - begun,
             broke=broke,
@@ -161,9 +166,8 @@ class Stage:
             notes=notes,
         )
 
-    async def _converse(
-        self, spec: Spec, loaded: Loaded, record: Record, notes: list[str]
-    ) -> Failure | None:
+    async def _converse(self, spec: Spec, record: Record, notes: list[str]) -> Failure | None:
+        loaded = self._loaded[spec.file]
         config = prepare(loaded, spec)
         if self._joined is not None:
             # Others are at work there: neither a name nor a number is taken from them.
@@ -195,18 +199,24 @@ class Stage:
         except TimeoutError:
             raise InfrastructureError("the server did not register the agent") from None
 
-    async def _fresh(self, spec: Spec) -> Loaded:
-        """Return the agent as its file defines it, with nothing left of another spec's run."""
-        file = spec.agent.file.resolve()
-        found = self._loaded.pop(file, None) or await in_daemon_thread(lambda: load(file))
-        loaded = chosen(spec, found, Problems())
-        assert loaded is not None, "load has seen to it"
-        return loaded
-
     def _say(self, sentence: str) -> None:
         if sentence not in self._noticed:
             self._noticed.add(sentence)
             self._notice(sentence)
+
+
+async def played_alone(spec: Spec, engines: SpeechEngines) -> Result:
+    """Return how a spec went on a server that was there for it alone.
+
+    Raises:
+        AgentFileProblems: If its agent is invalid, or it does not fit its agent.
+        PinecallError: If it could not be played at all.
+    """
+    stage = Stage((spec,), engines=engines, notice=log.info)
+    await in_daemon_thread(stage.load)
+    async with stage:
+        await stage.rehearse()
+        return await stage.play(spec)
 
 
 async def refuse_hosted(place: Place) -> None:
@@ -217,7 +227,9 @@ async def refuse_hosted(place: Place) -> None:
         ServerUnreachableError: If it does not answer.
         UsageError: If it is a hosted one.
     """
-    async with Pinecall(place.key, place.url, auto_reconnect=False) as client:
+    client = Pinecall(place.key, place.url, auto_reconnect=False)
+    client.on("error", lambda problem: None)  # it is raised, and need not be logged as well
+    async with client:
         if not client.embedded:
             raise UsageError(
                 f"specs run on local servers alone, and {place.url} would call real models",

@@ -21,7 +21,7 @@ def spec_files(targets: Iterable[Path]) -> list[Path]:
     ``*.spec.yml`` in it and below it, sorted. A pattern that no shell has expanded is expanded.
 
     Raises:
-        UsageError: If a target is not there.
+        UsageError: If a target is not there, or a folder cannot be read.
     """
     found: dict[Path, None] = {}
     for target in targets:
@@ -42,8 +42,20 @@ def spec_files(targets: Iterable[Path]) -> list[Path]:
 
 
 def below(folder: Path) -> Iterator[Path]:
-    """Yield the spec files in a folder and in those below it."""
-    for place, folders, files in os.walk(folder):
+    """Yield the spec files in a folder and in those below it.
+
+    Raises:
+        UsageError: If one of them cannot be read: what is in it would not be tested.
+    """
+
+    def unreadable(problem: OSError) -> None:
+        raise UsageError(
+            f"cannot read `{problem.filename}`: {problem.strerror}",
+            fix="name the folders that hold the specs",
+            code="unreadable_file",
+        )
+
+    for place, folders, files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(
             name
             for name in folders

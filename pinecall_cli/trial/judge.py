@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pinecall_cli.trial.record import Window
@@ -15,6 +17,8 @@ FREQUENT = frozenset(
     {"bot.word", "llm.token", "llm.chat.token", "llm.chat.chunk", "user.speaking", "audio.metrics"}
 )
 """Events that tell nobody anything in a list of what happened."""
+MOST = 20
+"""Lines of what there was; of many events the first of them tell enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ def judge(expectation: Expectation, window: Window) -> Verdict:
     match expectation:
         case Says(pattern=pattern, wanted=wanted):
             said = window.said
-            hit = any(re.search(pattern, text) for text in (*said, " ".join(said)))
+            hit = any(compiled(pattern).search(text) for text in (*said, " ".join(said)))
             return Verdict(expectation, hit is wanted, (*_said(said), *_understood(window)))
         case CallsTool(tool=name, args=args, wanted=wanted):
             hit = any(
@@ -99,12 +103,24 @@ def fits(wanted: Any, there: Any) -> bool:
             )
         case str() if (pattern := between_slashes(wanted)) is not None:
             text = there if isinstance(there, str) else shown(there)
-            return re.search(pattern, text) is not None
+            return compiled(pattern).search(text) is not None
         case bool():
             return there is wanted
         case int() | float():
             return not isinstance(there, bool) and there == wanted
     return bool(there == wanted)
+
+
+@cache
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression; what Python may one day read differently it reads as today.
+
+    Raises:
+        re.error: If it is none; also OverflowError, RecursionError and ValueError.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return re.compile(pattern)
 
 
 def between_slashes(text: str) -> str | None:
@@ -131,8 +147,9 @@ def _happened(expectation: Happens, window: Window) -> Verdict:
     same = [fields for fields in window.events if fields.get("event") == expectation.event]
     hit = any(fits(expectation.fields, fields) for fields in same)
     if same:
-        keys = [key for key in expectation.fields]
-        found = [f"came: {shown({k: f[k] for k in keys if k in f})}" for f in same]
+        keys = list(expectation.fields)
+        found = [f"came: {shown({k: f[k] for k in keys if k in f})}" for f in same[:MOST]]
+        found += [f"and {len(same) - MOST} more"] if len(same) > MOST else []
     else:
         names = dict.fromkeys(str(fields.get("event", "")) for fields in window.events)
         listed = ", ".join(name for name in names if name not in FREQUENT)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from pinecall_cli.agent.config import AgentConfig, Local
@@ -17,7 +18,7 @@ from pinecall_cli.engines.types import Model
 from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol.config import parse_llm
 from pinecall_cli.trial.judge import fits
-from pinecall_cli.trial.spec import Mock, Spec
+from pinecall_cli.trial.spec import CallsTool, Mock, Spec
 
 
 def chosen(spec: Spec, loaded: list[Loaded], problems: Problems) -> Loaded | None:
@@ -45,7 +46,20 @@ def chosen(spec: Spec, loaded: list[Loaded], problems: Problems) -> Loaded | Non
             problems.error(
                 "unknown_tool", said, mock.where, f"did you mean `{near}`?" if near else hint
             )
+    for never in _never_called(spec):
+        # Of a misspelt tool this would hold for ever; a tool that there is none of is fine.
+        near = None if never.tool in agent.agent.tools else closest(never.tool, agent.agent.tools)
+        if near is not None:
+            said = f"agent `{wanted}` has no tool `{never.tool}`"
+            problems.error("unknown_tool", said, never.where, f"did you mean `{near}`?")
     return agent
+
+
+def _never_called(spec: Spec) -> Iterator[CallsTool]:
+    """Yield every ``not_tool`` of a spec."""
+    for one in chain(spec.expect, *(step.expect for step in spec.steps)):
+        if isinstance(one, CallsTool) and not one.wanted:
+            yield one
 
 
 def prepare(loaded: Loaded, spec: Spec) -> AgentConfig:

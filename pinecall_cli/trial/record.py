@@ -137,7 +137,7 @@ class Record:
     def _called(self, call: events.ToolCall) -> None:
         try:
             args = json.loads(call.arguments or "{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             args = call.arguments
         use = ToolUse(call.name, args)
         self._tools[call.id] = use

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from pinecall_cli.trial.judge import shown
 from pinecall_cli.trial.result import Result
 
 WORDS = {"passed": "PASS", "failed": "FAIL", "error": "ERROR"}
@@ -48,9 +49,11 @@ def document(results: Sequence[Result], seconds: float) -> dict[str, Any]:
 
 
 def exit_code(results: Iterable[Result]) -> int:
-    """Return 1 if any spec failed, else 3 if any could not be run, else 0."""
-    outcomes = {result.outcome for result in results}
-    return 1 if "failed" in outcomes else 3 if "error" in outcomes else 0
+    """Return 1 if any spec failed, else what kept the first from being run (3, 4), else 0."""
+    found = tuple(results)
+    if any(result.outcome == "failed" for result in found):
+        return 1
+    return next((one.error.exit_code for one in found if one.error is not None), 0)
 
 
 def transcript(result: Result) -> Iterator[str]:
@@ -60,5 +63,5 @@ def transcript(result: Result) -> Iterator[str]:
     for index, step in enumerate(result.spec.steps):
         if (window := record.windows.get(index)) is not None:
             yield step.shown
-            yield from (f"tool: {use.name} {use.args}" for use in window.tools)
+            yield from (f"tool: {use.name} {shown(use.args)}" for use in window.tools)
             yield from (f"agent: {text}" for text in window.said)

@@ -61,7 +61,8 @@ class _Parser:
     def whole(self) -> Matches:
         matches = self._either()
         if self.tokens:
-            raise bad(self.expression, f"`{self.tokens[0].lstrip(chr(34))}` does not fit there")
+            word = self.tokens[0].removeprefix('"')
+            raise bad(self.expression, f"`{word}` does not fit there")
         return matches
 
     def _either(self) -> Matches:
@@ -87,7 +88,7 @@ class _Parser:
             return inner
         words = []
         while self.tokens and self.tokens[0] not in {"and", "or", "not", "(", ")"}:
-            words.append(self.tokens.pop(0).lstrip('"'))
+            words.append(self.tokens.pop(0).removeprefix('"'))
         if not words:
             raise bad(self.expression, "a word is missing")
         wanted = " ".join(words)

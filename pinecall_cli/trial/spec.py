@@ -91,8 +91,14 @@ class SpecStep:
 
     @property
     def acts(self) -> bool:
-        """Whether it opens a window of its own for what is expected; a wait does not."""
-        return self.verb not in {"wait", "pause"}
+        """Whether it opens a window of its own for what is expected.
+
+        A wait does not, nor a silence of which nothing is expected: time goes on for the step
+        before it.
+        """
+        return self.verb not in {"wait", "pause"} and not (
+            self.verb == "silence" and not self.expect
+        )
 
 
 @dataclass(frozen=True, slots=True)

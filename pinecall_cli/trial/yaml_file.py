@@ -136,16 +136,8 @@ class SpecReader(CallerReader):
         name, _, chosen = text.rpartition(":")
         if not name or not name.endswith((".yaml", ".yml", ".py")):
             name, chosen = text, ""
-        file = self.folder / Path(name).expanduser()
-        if not file.is_file():
-            self.problems.error(
-                "missing_file",
-                f"there is no file `{shown_path(file)}`",
-                node.where,
-                "paths start at this file: `agent: ../front_desk.yaml`",
-            )
-            return None
-        return AgentRef(file, chosen.strip() or None, node.where)
+        file = self.file(node, name, "paths start at this file: `agent: ../front_desk.yaml`")
+        return None if file is None else AgentRef(file, chosen.strip() or None, node.where)
 
     # -- steps -----------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from pinecall_cli.agent import nodes
@@ -13,6 +14,7 @@ from pinecall_cli.agent.reader import FAILED, Reader
 from pinecall_cli.caller.yaml_file import CallerReader, listed
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event, wire_name
+from pinecall_cli.trial.judge import between_slashes, compiled
 from pinecall_cli.trial.spec import (
     TEXT_TIMES,
     VOICE_TIMES,
@@ -28,11 +30,12 @@ from pinecall_cli.trial.spec import (
 
 KINDS = ("says", "not_says", "tool", "not_tool", "event", "not_event", "within_ms")
 EXAMPLE = 'for example `- says: "(?i)welcome"`'
-EVENTS = frozenset(
-    wire_name(one)
+EVENTS: Mapping[str, tuple[str, ...]] = {
+    wire_name(one): one.__struct_encode_fields__
     for one in vars(events).values()
-    if isinstance(one, type) and issubclass(one, Event)
-)
+    if isinstance(one, type) and issubclass(one, Event) and one is not Event
+}
+"""The events there are, with their fields."""
 LONGEST_MS = 3_600_000
 
 
@@ -48,9 +51,7 @@ def _expectation(reader: CallerReader, node: nodes.Node, mode: Mode) -> Expectat
         reader.wrong(node, "an expectation is a mapping", EXAMPLE)
         return None
     given = {key.text: value for key, value in node.pairs}
-    kinds = [key for key in given if key in KINDS]
-    if {"event", "not_event"} & given.keys():
-        kinds = [key for key in kinds if key in {"event", "not_event"}]  # the others are fields
+    kinds = [key for key in given if key in KINDS]  # no event has a field of such a name
     if len(kinds) != 1:
         if kinds:
             said = f"an expectation is one thing, not {listed(kinds)}"
@@ -90,14 +91,19 @@ def _pattern(reader: CallerReader, node: nodes.Node) -> str | None:
     text = reader.text(node, "a regular expression")
     if text is None:
         return None
+    return text if _compiles(reader, text, node) else None
+
+
+def _compiles(reader: CallerReader, text: str, node: nodes.Node) -> bool:
+    """Note a text that is no regular expression."""
     try:
-        re.compile(text)
-    except re.error as problem:
+        compiled(text)
+    except (re.error, ValueError, OverflowError, RecursionError) as problem:
         said = f"`{text}` is no regular expression: {problem}"
         hint = "a backslash takes the meaning of `( ) [ ] . ? * + |` away"
         reader.problems.error("bad_pattern", said, node.where, hint)
-        return None
-    return text
+        return False
+    return True
 
 
 def _event(
@@ -106,13 +112,17 @@ def _event(
     name = reader.text(value, "`event`")
     if name is None:
         return None
-    if name not in EVENTS:
-        near = closest(name, EVENTS)
-        if near is not None:
-            said = f"no event is named `{name}`"
-            reader.problems.error("unknown_event", said, value.where, f"did you mean `{near}`?")
-            return None
+    # A server may have events and fields that we do not know; what nearly is a known one is a slip.
+    if name not in EVENTS and (near := closest(name, EVENTS)) is not None:
+        said = f"no event is named `{name}`"
+        reader.problems.error("unknown_event", said, value.where, f"did you mean `{near}`?")
+        return None
     pairs = tuple(pair for pair in node.pairs if pair[0].text not in {"event", "not_event"})
+    there = EVENTS.get(name, ())
+    for key, _ in pairs:
+        if key.text not in there and (near := closest(key.text, there)) is not None:
+            said = f"`{name}` has no field `{key.text}`"
+            reader.problems.error("unknown_key", said, key.where, f"did you mean `{near}`?")
     fields = _mapping(reader, nodes.Mapping(pairs, node.where), "the fields")
     return None if fields is None else Happens(name, fields, wanted, node.where)
 
@@ -153,7 +163,7 @@ def mocks(reader: CallerReader, node: nodes.Node) -> tuple[Mock, ...]:
 
 def _cases(reader: CallerReader, node: nodes.Node) -> tuple[Case, ...] | None:
     """Return one result, or the cases of a list whose items all have a ``result``."""
-    if not isinstance(node, nodes.Sequence) or not all(map(_is_case, node.items)):
+    if not isinstance(node, nodes.Sequence) or not (node.items and all(map(_is_case, node.items))):
         result = _value(reader, node)
         return None if result is FAILED else (Case(result),)
     found = []
@@ -183,8 +193,23 @@ def _mapping(reader: CallerReader, node: nodes.Node, what: str) -> Mapping[str, 
     if not isinstance(node, nodes.Mapping):
         reader.wrong(node, f"{what} is a mapping")
         return None
+    before = len(reader.problems.items)
+    for text in _texts(node):
+        if (pattern := between_slashes(text.text)) is not None:
+            _compiles(reader, pattern, text)
     value = _value(reader, node)
-    return None if value is FAILED else value
+    return None if len(reader.problems.items) > before else value
+
+
+def _texts(node: nodes.Node) -> Iterator[nodes.Scalar]:
+    """Yield every value in a node that is no list and no mapping."""
+    match node:
+        case nodes.Scalar():
+            yield node
+        case nodes.Sequence(items):
+            yield from chain.from_iterable(map(_texts, items))
+        case nodes.Mapping(pairs):
+            yield from chain.from_iterable(_texts(value) for _, value in pairs)
 
 
 def _value(reader: CallerReader, node: nodes.Node) -> Any:
