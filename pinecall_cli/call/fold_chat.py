@@ -5,7 +5,7 @@ In ``dev`` both families reach one socket about one session, so each answer come
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pinecall_cli.call.fold_speech import flush, hear
 from pinecall_cli.call.optional import given
@@ -37,6 +37,16 @@ def fold(call: CallState, event: object, at: float | None) -> CallState:
             failed = Notice(at=at, text=error, level="error")
             call = flush(call, at)
             return replace(call, lines=(*call.lines, failed), phase="listening")
+        case events.WhatsappSessionStarted():
+            return _contact(call, event, at)
+        case events.WhatsappMessage(type=kind, text=text):
+            said = text if kind == "text" else f"[{kind}] {text}".strip()
+            return _message(call, given(event.message_id, ""), said, at)
+        case events.WhatsappResponse(text=text):
+            answer = Said(at=at, who="agent", text=text)
+            return replace(call, reply=None, phase="listening", lines=(*call.lines, answer))
+        case events.WhatsappSessionEnded():
+            return end(call, given(event.reason, "idle_timeout"), event.duration, at)
         case events.LlmChatEnded():
             return end(call, given(event.reason, "chat_completed"), event.duration_seconds, at)
         case _:
@@ -74,6 +84,25 @@ def _started(call: CallState, event: events.LlmChatStarted, at: float | None) ->
         caller="chat",
         callee=call.agent,
         language=language,
+        phase="listening",
+        reason=None,
+        duration_s=None,
+        started_at=at if call.started_at is None else call.started_at,
+        lines=(*call.lines, opened),
+    )
+
+
+def _contact(call: CallState, event: events.WhatsappSessionStarted, at: float | None) -> CallState:
+    if call.announced and not call.ended:
+        return call
+    peer = event.contact_phone
+    opened = Opened(at=at, direction="inbound", peer=peer, transport="whatsapp")
+    return replace(
+        call,
+        announced=True,
+        transport="whatsapp",
+        caller=peer,
+        callee=call.agent,
         phase="listening",
         reason=None,
         duration_s=None,

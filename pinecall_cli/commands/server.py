@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinecall_cli.commands import options
+from pinecall_cli.commands import complete, options
 
 if TYPE_CHECKING:
     from pinecall_cli.server.embedded import EmbeddedServer
@@ -31,6 +31,7 @@ def server(
         typer.Option(
             metavar="DIR",
             show_default=False,
+            click_type=complete.OR_FILE,
             help="Where the call log is kept, created if missing; `:memory:` keeps none.",
         ),
     ] = None,
@@ -46,12 +47,30 @@ def server(
             '`"+14155550100": busy` (or no-answer, reject, fail, caller.yaml, agent:NAME).',
         ),
     ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The rules that answer for agents whose `llm` is `script`: a YAML list of `on:`, "
+            "`say:`, `call:`.",
+        ),
+    ] = None,
     ring_timeout: Annotated[
         float,
         typer.Option(
             metavar="S", min=0, max=120, help="How long a number rings that nobody answers."
         ),
     ] = 20.0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Go wrong on purpose, to test clients; repeatable. drop-after=20 (frames, then "
+            "the agent socket is cut), delay-ms, duplicate=3 and reorder=3 (every third frame), "
+            "refuse=CODE (registrations), stall-ms (models), too-many=2 (every second request: "
+            "429).",
+        ),
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
@@ -69,24 +88,36 @@ def server(
     import os
     import sys
 
+    from pinecall_cli.agent.script import load_script
     from pinecall_cli.server.app import Limits
     from pinecall_cli.server.embedded import EmbeddedServer
+    from pinecall_cli.server.faults import parse_faults
     from pinecall_cli.server.foreground import hold
     from pinecall_cli.server.numbers import load_numbers
     from pinecall_cli.settings import data_dir, run_dir
 
     levels = [logging.ERROR if quiet else logging.WARNING, logging.INFO, logging.DEBUG]
     logging.basicConfig(level=levels[min(verbose, 2)], format="%(message)s", stream=sys.stderr)
+    faults = parse_faults(fault or ())
+    if faults.on:
+        typer.echo(f"FAULTS ARE ON: {', '.join(faults.on)}", err=True)
+    rules = None
+    if script is not None:
+        rules, warnings = load_script(script)
+        for warning in warnings:
+            typer.echo(options.inert(f"{warning.where}: {warning.message}"), err=True)
     embedded = EmbeddedServer(
         host=host,
         port=port,
-        keys=[read_key() if key == "-" else key for key in api_key or ()],
+        keys=[piped_key() if key == "-" else key for key in api_key or ()],
         data=str(data_dir()) if data is None else data,
         environ=os.environ,
         public_hosts=public_host or (),
         run_dir=run_dir(),
         limits=Limits(ring_timeout_s=ring_timeout),
         numbers={} if numbers is None else load_numbers(numbers),
+        script=rules,
+        faults=faults,
     )
     raise typer.Exit(hold(embedded, ready=lambda: announce(embedded, json=json, quiet=quiet)))
 
@@ -98,6 +129,7 @@ def announce(embedded: EmbeddedServer, *, json: bool, quiet: bool) -> None:
     from json import dumps
 
     from pinecall_cli import __version__
+    from pinecall_cli.commands.server_outbox import show_outbox
 
     if not quiet:
         lines = [f"pinecall server {__version__}", f"  url  {embedded.url}"]
@@ -111,6 +143,8 @@ def announce(embedded: EmbeddedServer, *, json: bool, quiet: bool) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {"type": "server.ready", "ts": now, "url": embedded.url}
         typer.echo(dumps(record | {"api_key": embedded.key, "pid": os.getpid()}))
+    if json or not quiet:
+        show_outbox(embedded.server, json=json)
 
 
 def loaded(problem: BaseException | None) -> str:
@@ -121,17 +155,16 @@ def loaded(problem: BaseException | None) -> str:
     return f"  no speech, text only: {problem}" + (f"\n    fix: {fix}" if fix else "")
 
 
-def read_key() -> str:
+def piped_key() -> str:
     """Return one line of standard input.
 
     Raises:
         UsageError: If there is none.
     """
-    import sys
-
+    from pinecall_cli.commands.typed_key import read_key
     from pinecall_cli.errors import UsageError
 
-    key = sys.stdin.readline().strip()
+    key = read_key().strip()
     if not key:
         raise UsageError("no key on standard input", fix="pipe the key into `--api-key -`")
     return key

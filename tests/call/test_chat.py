@@ -1,6 +1,14 @@
 import pytest
 
-from pinecall_cli.call.state import CallState, Closed, Notice, Said, ToolAnswered, ToolCalled
+from pinecall_cli.call.state import (
+    CallState,
+    Closed,
+    Notice,
+    Opened,
+    Said,
+    ToolAnswered,
+    ToolCalled,
+)
 from tests.call.conversations import folded, frame, told
 
 STARTED = frame("llm.chat.started", 0.0, language="en")
@@ -110,3 +118,22 @@ def test_a_chat_that_failed_goes_on_with_the_next_message():
 def test_confirmations_are_a_thing_of_voice():
     call = folded([STARTED, frame("message.confirmed", message_id="m", text="Yes.")])
     assert of(call, Said) == []
+
+
+def test_a_whatsapp_conversation_is_told_like_any_other():
+    contact = {"contact_phone": "34600", "contact_name": "Ana"}
+    wrote = {"from": "34600", "name": "Ana"}
+    call = folded(
+        [
+            frame("whatsapp.session_started", **contact),
+            frame("whatsapp.message", **wrote, type="text", text="Hi", message_id="w1"),
+            frame("whatsapp.message", **wrote, type="text", text="Hi", message_id="w1"),
+            frame("whatsapp.response", to="34600", text="Hello Ana."),
+            frame("whatsapp.message", **wrote, type="image", text="my lamp", message_id="w2"),
+            frame("whatsapp.session_ended", **contact, reason="idle_timeout", duration=60),
+        ]
+    )
+    assert told(call) == ["caller: Hi", "agent: Hello Ana.", "caller: [image] my lamp"]
+    (opened,), (closed,) = of(call, Opened), of(call, Closed)
+    assert (opened.peer, opened.transport) == ("34600", "whatsapp")
+    assert (closed.reason, call.duration_s, call.ended) == ("idle_timeout", 60, True)

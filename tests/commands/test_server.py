@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+import websockets
+
+from pinecall_cli.app import run
+from pinecall_cli.commands.server_outbox import told
+from pinecall_cli.server.whatsapp import Outgoing
+from tests.server.peer import Peer
 
 RUN = "import typer; from pinecall_cli.commands.server import server; typer.run(server)"
 
@@ -95,3 +102,86 @@ def test_a_second_signal_ends_it_at_once():
         os.kill(process.pid, signal.SIGTERM)
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=30) == 143
+
+
+async def test_what_would_have_gone_to_whatsapp_is_shown():
+    with running("--port", "0", "--data", ":memory:") as (process, ready):
+        socket_url = f"ws{ready['url'][4:]}/client"
+        async with websockets.connect(socket_url) as socket, httpx.AsyncClient() as http:
+            for frame in (
+                {"event": "connect", "api_key": ready["api_key"]},
+                {"event": "agent.create", "agent_id": "desk", "llm": "script"},
+                {"event": "channel.add", "agent_id": "desk", "type": "whatsapp", "ref": "42"}
+                | {"accessToken": "EAA"},
+            ):
+                await socket.send(json.dumps(frame))
+                await socket.recv()
+            message = {
+                "from": "34600",
+                "id": "wamid.1",
+                "type": "text",
+                "text": {"body": "\x1b[2J"},
+            }
+            value = {"metadata": {"phone_number_id": "42"}, "messages": [message]}
+            body = {"entry": [{"changes": [{"value": value}]}]}
+            await http.post(f"{ready['url']}/whatsapp/webhook", json=body)
+            assert process.stdout is not None
+            shown = json.loads(await asyncio.to_thread(process.stdout.readline))
+    assert (shown["type"], shown["agent"], shown["to"]) == ("whatsapp.outbox", "desk", "34600")
+    assert shown["text"] == "You said: \x1b[2J"
+
+
+def test_to_people_it_is_shown_inert():
+    sent = Outgoing("wamid.1", "org", "desk", "wa-1", "34600", "\x1b[2J[red]hi\nthere", 0.0)
+    line = told(sent)
+    assert line.startswith("whatsapp  desk → 34600: ")
+    assert "\x1b" not in line
+    assert "\n" not in line
+
+
+def test_its_script_answers_for_agents_that_bring_none(tmp_path: Path):
+    script = tmp_path / "s.script.yaml"
+    script.write_text("- on: hours\n  say: We are open {x} from nine.\n- say: Hm.\n", "utf-8")
+    with running("--port", "0", "--data", ":memory:", "--script", str(script)) as (process, ready):
+        assert asyncio.run(answers(ready, "What are your hours?", "hello")) == [
+            "We are open  from nine.",
+            "Hm.",
+        ]
+        process.send_signal(signal.SIGTERM)
+        _, talk = process.communicate(timeout=30)
+    assert "s.script.yaml:1:" in talk or "s.script.yaml:2:" in talk
+    assert "nothing sets `{x}`" in talk
+
+
+async def answers(ready: dict[str, Any], *texts: str) -> list[str]:
+    """Return what an agent without rules of its own answers in a chat."""
+    async with websockets.connect(f"ws{ready['url'][4:]}/client") as socket:
+        peer = Peer(socket)
+        await peer.send("connect", api_key=ready["api_key"])
+        await peer.until("connected")
+        await peer.agent("desk", llm="script")
+        said = []
+        for text in texts:
+            await peer.send("llm.chat", agent_id="desk", session_id="c1", text=text)
+            said.append((await peer.until("llm.chat.done"))["text"])
+        return said
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ("- sayy: Hello.\n", "did you mean `say`?"),
+        ("- on: '('\n  say: Hello.\n", "not a regular expression"),
+        ("say: Hello.\n", "a list of rules"),
+        ("", "this script is empty"),
+    ],
+)
+def test_a_script_that_is_none_is_refused_at_its_place(
+    tmp_path: Path, rules: str, said: str, capsys: pytest.CaptureFixture[str]
+):
+    script = tmp_path / "s.script.yaml"
+    script.write_text(rules, "utf-8")
+    assert run(["server", "--port", "0", "--script", str(script), "--json"]) == 2
+    out, talk = capsys.readouterr()
+    assert said in talk
+    assert json.loads(out)["error"]["where"].startswith(f"{script}:1")
