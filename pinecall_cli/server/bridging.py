@@ -15,12 +15,11 @@ from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import merge_payload
 from pinecall_cli.protocol.ids import call_id
 from pinecall_cli.server.calls import hold, language_of, open_session
+from pinecall_cli.server.details import CallDetails
 from pinecall_cli.server.dialling import patch_of, refuse_calls
 from pinecall_cli.server.opening import Opening
 from pinecall_cli.server.registry import Connection, Refused, RegisteredAgent
-from pinecall_cli.server.session import CallDetails
 from pinecall_cli.server.switchboard import AgentCallee
-from pinecall_cli.server.waiting import unanswered
 
 if TYPE_CHECKING:
     from pinecall_cli.server.app import VoiceServer
@@ -78,7 +77,7 @@ async def hold_both(
         await server.engines.wait()
     except PinecallError as problem:
         outlet.emit(events.CallError(error=problem.message, code="ENGINE_UNAVAILABLE"))
-        outlet.emit(unanswered(details, "failed", server.wall()))
+        outlet.emit(details.ended("failed", server.wall()))
         return
     greeting = "" if frame.greeting is UNSET else frame.greeting
     session = open_session(

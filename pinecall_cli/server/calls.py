@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pinecall_cli.server.conversation import Conversation
+from pinecall_cli.server.details import CallDetails
+from pinecall_cli.server.line_part import LinePart
 from pinecall_cli.server.lines import Line
 from pinecall_cli.server.opening import Opening
 from pinecall_cli.server.outlet import Outlet
 from pinecall_cli.server.recording import recorded
 from pinecall_cli.server.registry import Connection, RegisteredAgent
-from pinecall_cli.server.session import CallDetails, VoiceSession
+from pinecall_cli.server.session import VoiceSession
 
 if TYPE_CHECKING:
     from pinecall_cli.server.app import VoiceServer
@@ -27,10 +30,13 @@ def language_of(config: Mapping[str, Any]) -> str:
 
 
 def open_conversation(
-    server: VoiceServer, outlet: Outlet, details: CallDetails, config: Mapping[str, Any]
+    server: VoiceServer,
+    agent: RegisteredAgent,
+    outlet: Outlet,
+    details: CallDetails,
+    config: Mapping[str, Any],
 ) -> Conversation:
     """Return the history and prompt that a call begins with."""
-    agent = outlet.agent
     return Conversation(
         config=config,
         channel=details.transport,
@@ -53,11 +59,11 @@ def open_session(
     opening: Opening | None = None,
     opener: Connection | None = None,
 ) -> VoiceSession:
-    """Return a call, ready to be held.
+    """Return a call, ready to be held. One to a phone line begins with its extension window.
 
     Args:
         server: Whose engines and models serve it.
-        agent: The agent that talks.
+        agent: The agent or phone line that talks.
         outlet: Where its events leave.
         details: Who calls whom.
         config: The call's own configuration, layers merged.
@@ -65,17 +71,19 @@ def open_session(
         opening: What the agent says first in a call that it made.
         opener: Who had it made.
     """
+    line = agent.line
     session = VoiceSession(
         details,
         agent=agent,
         config=config,
-        conversation=conversation or open_conversation(server, outlet, details, config),
+        conversation=conversation or open_conversation(server, agent, outlet, details, config),
         choose_model=server.choose_model,
         engines=server.engines,
         emit=outlet.emit,
         wall=server.wall,
         opening=opening,
         forward=lambda session, command: server.switchboard.forward(session, outlet, command),
+        line_part=None if line is None else LinePart(line.extension_window_ms, server.wall),
     )
     session.opener = opener
     return session
@@ -85,11 +93,36 @@ async def hold(server: VoiceServer, session: VoiceSession, outlet: Outlet, line:
     """Hold a call to its end, in real time: on the books, and recorded where that is asked for."""
     server.registry.opened(session)
     try:
-        folder = server.recording_folder(session.config)
-        with recorded(folder, session.call_id, session.tape, outlet.subscribe):
+        with ExitStack() as kept:
+
+            def keep() -> None:
+                """Record from now on, unless that has begun or nobody asks for it."""
+                folder = server.recording_folder(session.config)
+                if folder is None:
+                    return
+                session.on_hand_over = nothing
+                recording = recorded(
+                    folder,
+                    session.call_id,
+                    session.tape,
+                    outlet.subscribe,
+                    recordings=server.recordings,
+                    failed=server.recording_failed,
+                )
+                kept.enter_context(recording)
+
+            session.on_hand_over = keep
+            keep()
+            if not session.announced:
+                # The caller is connected already, and may key in an extension.
+                outlet.show(session.details.started())
             await session.run(line, paced())
     finally:
         server.registry.closed(session)
+
+
+def nothing() -> None:
+    """Do nothing."""
 
 
 def paced() -> Callable[[int], Coroutine[Any, Any, None]]:

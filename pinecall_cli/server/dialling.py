@@ -21,12 +21,12 @@ from pinecall_cli.protocol.config import ConfigRefused, canonical, merge_payload
 from pinecall_cli.protocol.ids import phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.server.calls import hold, language_of, open_session
+from pinecall_cli.server.details import CallDetails
 from pinecall_cli.server.opening import Opening
 from pinecall_cli.server.outlet import Outlet
 from pinecall_cli.server.registry import Connection, Refused, RegisteredAgent
-from pinecall_cli.server.session import CallDetails
 from pinecall_cli.server.switchboard import Callee, Dialled
-from pinecall_cli.server.waiting import NotConnectedError, WaitingCall, unanswered
+from pinecall_cli.server.waiting import NotConnectedError, WaitingCall
 
 if TYPE_CHECKING:
     from pinecall_cli.server.app import VoiceServer
@@ -188,7 +188,7 @@ class Outgoing:
             callee.over()
 
     def _failed(self, reason: str) -> None:
-        self._outlet.emit(unanswered(self._details, reason, self._server.wall()))
+        self._outlet.emit(self._details.ended(reason, self._server.wall()))
 
     def _copy(self) -> None:
         """Let whoever dialled hear of the call, unless they do as the agent's owner."""

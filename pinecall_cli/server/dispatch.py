@@ -5,26 +5,24 @@ Every refusal is an answer; nothing a client sends ends its connection.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from msgspec import UNSET, structs
 
-from pinecall_cli.engines.choose import substitutes
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import merge_payload, payload_of, refusals
 from pinecall_cli.protocol.frames import Command, Received, Unknown
-from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.protocol.refusal import ConfigRefused
-from pinecall_cli.server import bridging, dialling, handoff, llm_chat
+from pinecall_cli.server import bridging, dialling, handoff, llm_chat, phone_lines, routing
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.chat import ChatSession
+from pinecall_cli.server.claims import Claims, refuse_agent, refuse_line
 from pinecall_cli.server.registry import (
     Channel,
-    Claim,
     Connection,
     Refused,
     RegisteredAgent,
@@ -34,15 +32,15 @@ from pinecall_cli.server.sessions import Session
 
 log = logging.getLogger("pinecall.server")
 
-CHANNELS = frozenset({"phone", "webrtc", "chat"})
+CHANNELS = frozenset({"phone", "webrtc", "chat", "whatsapp"})
+
+
 class Dispatch:
     """Carries out the commands of one connection, in the order they came."""
 
     def __init__(self, server: VoiceServer, connection: Connection) -> None:
         self._server, self._connection = server, connection
-        self._contended: dict[str, Registration] = {}
-        """By slug: what to register once the holder of the name is known to be gone."""
-        self._contests: set[asyncio.Task[Any]] = set()
+        self._claims = Claims(server, connection)
 
     def handle(self, received: Received) -> None:
         """Carry out one frame; what goes wrong is answered, never raised."""
@@ -66,8 +64,7 @@ class Dispatch:
 
     def close(self) -> None:
         """Give up what waits, and end what this connection opened on agents of others."""
-        for contest in tuple(self._contests):
-            contest.cancel()
+        self._claims.close()
         for session in self._server.registry.sessions():
             if getattr(session, "opener", None) is not self._connection:
                 continue
@@ -84,7 +81,10 @@ class Dispatch:
     def _refuse(self, frame: Any, refusal: Refused) -> None:
         """Say why a command was not carried out, in the form its kind is answered in."""
         if isinstance(frame, commands.AgentCreate):
-            self._refuse_agent(frame.agent_id, refusal)
+            refuse_agent(self._connection, frame.agent_id, refusal)
+        elif isinstance(frame, commands.LineCreate):
+            code = refusal.code if refusal.code in LINE_CODES else phone_lines.CODE
+            refuse_line(self._connection, frame.number, code, refusal.message)
         elif isinstance(frame, commands.CallDial | commands.CallBridge):
             self._connection.send(
                 events.CallError(agent_id=frame.agent_id, error=refusal.message, code=refusal.code)
@@ -98,12 +98,6 @@ class Dispatch:
                 if isinstance(getattr(frame, key, None), str)
             }
             self._error(refusal.code, refusal.message, **(about | refusal.extra))
-
-    def _refuse_agent(self, agent_id: str, refusal: Refused) -> None:
-        self._error(refusal.code, refusal.message, agent_id=agent_id, **refusal.extra)
-        if refusal.code not in SETTLING:
-            # Only these settle a client's wait for its agent (README §8.3).
-            self._error("REGISTRATION_ERROR", refusal.message, agent_id=agent_id)
 
     def _refuse_history(self, name: str, fields: Mapping[str, Any], why: str) -> None:
         call, request = fields.get("call_id"), fields.get("request_id", UNSET)
@@ -132,6 +126,10 @@ class Dispatch:
             self._error("REGISTRATION_ERROR", why, **about)
         elif frame.event.startswith("history."):
             self._refuse_history(frame.event, fields, problem)
+        elif frame.event == "line.create":
+            number = fields.get("number")
+            number = number if isinstance(number, str) else ""
+            refuse_line(self._connection, number, phone_lines.CODE, problem)
         elif frame.event == "llm.chat":
             stamps = {k: v for k, v in about.items() if k != "call_id"}
             self._connection.send(events.LlmChatError(error=problem, **stamps))
@@ -141,63 +139,12 @@ class Dispatch:
     # --- agents ---
 
     def _create(self, frame: commands.AgentCreate) -> None:
+        if self._server.faults.refuse:
+            raise Refused(self._server.faults.refuse, "refused on purpose: `--fault refuse`")
         payload = payload_of(frame)
         origins = () if frame.allowed_origins is UNSET else tuple(frame.allowed_origins)
         check({**payload, "allowed_origins": origins})
-        wish = Registration(frame.agent_id, payload, origins)
-        slug = slugify(frame.agent_id)
-        if slug in self._contended:
-            self._contended[slug] = wish
-            return
-        claim = self._server.registry.claim(self._connection, wish)
-        if isinstance(claim, Claim):
-            self._created(claim)
-            return
-        self._contended[slug] = wish
-        contest = self._server.spawn(self._contest(slug), f"contest for {slug}")
-        self._contests.add(contest)
-        contest.add_done_callback(self._contests.discard)
-
-    async def _contest(self, slug: str) -> None:
-        """Ask the holder of a name whether it lives; register here if it does not."""
-        registry = self._server.registry
-        try:
-            while True:
-                wish = self._contended[slug]
-                claim = registry.claim(self._connection, wish)
-                if isinstance(claim, Claim):
-                    self._created(claim)
-                    return
-                if await claim.answers(self._server.limits.patience_s):
-                    who = UNSET if claim.client is None else dict(claim.client)
-                    self._error(
-                        "AGENT_CONFLICT_FATAL",
-                        f"agent '{slug}' is held by a live process",
-                        agent_id=wish.agent_id,
-                        holder=who,
-                        holder_alive=True,
-                    )
-                    return
-                if slug in claim.agents:
-                    log.warning("agent %s: its holder does not answer, displaced", slug)
-                    reason = "Displaced: it did not answer, and another process came"
-                    registry.displace(claim.agents[slug], reason)
-        except Refused as refusal:
-            self._refuse_agent(self._contended[slug].agent_id, refusal)
-        finally:
-            del self._contended[slug]
-
-    def _created(self, claim: Claim) -> None:
-        agent = claim.agent
-        for sentence in substitutes(agent.payload):
-            self._server.notice(sentence)
-        answer = events.AgentResumed if claim.resumed else events.AgentCreated
-        self._connection.send(answer(agent_id=agent.slug))
-        for session in tuple(agent.sessions.values()):
-            if claim.resumed:
-                session.reannounce()
-            else:
-                session.payload_changed(agent.payload)
+        self._claims.claim(Registration(frame.agent_id, payload, origins))
 
     def _agent(self, agent_id: str) -> RegisteredAgent:
         agent = self._connection.agent(agent_id)
@@ -225,7 +172,7 @@ class Dispatch:
         if frame.type not in CHANNELS:
             raise Refused(
                 "CHANNEL_NOT_SUPPORTED",
-                f"this server has no `{frame.type}` channels, only phone, webrtc and chat",
+                f"no `{frame.type}` channels here, only phone, webrtc, chat and whatsapp",
             )
         ref = None
         if frame.type == "phone":
@@ -236,12 +183,39 @@ class Dispatch:
             if owner is not None and owner is not agent and not agent.dev:
                 message = f"PHONE_IN_USE: {ref} is claimed by '{owner.slug}'"
                 raise Refused("PHONE_IN_USE", message, phone=frame.ref)
+        elif frame.type == "whatsapp":
+            ref = self._whatsapp_ref(agent, frame)
         payload = payload_of(frame)
         check(payload)
-        ringing = frame.ringing is True
-        agent.channels[frame.type, ref] = Channel(frame.type, ref, payload, ringing)
+        agent.channels[frame.type, ref] = Channel(
+            frame.type,
+            ref,
+            payload,
+            ringing=frame.ringing is True,
+            verify_token=frame.verify_token or None,
+            app_secret=frame.app_secret or None,
+            phone=frame.phone or None,
+        )
         answer = events.ChannelAdded(agent_id=agent.slug, type=frame.type, ref=frame.ref)
         self._connection.send(answer)
+
+    def _whatsapp_ref(self, agent: RegisteredAgent, frame: commands.ChannelAdd) -> str:
+        """Return the id of a WhatsApp number, if the agent may have it.
+
+        Raises:
+            Refused: If something is missing, or another agent has the number.
+        """
+        if not frame.ref or not frame.access_token:
+            raise Refused(
+                "INVALID_FRAME",
+                "a whatsapp channel needs a `ref` (Meta's phone-number id) and an `accessToken`",
+            )
+        for other in self._server.registry.online(agent.org):
+            taken = other is not agent and other.channel("whatsapp", frame.ref) is not None
+            if taken and not agent.dev and not other.dev:
+                message = f"PHONE_IN_USE: {frame.ref} is claimed by '{other.slug}'"
+                raise Refused("PHONE_IN_USE", message, phone=frame.ref)
+        return frame.ref
 
     def _channel(self, agent: RegisteredAgent, type: Any, ref: Any) -> Channel:
         """Return the channel a frame names: by its ref, else by its type."""
@@ -258,9 +232,7 @@ class Dispatch:
         patch = payload_of(frame)
         check(patch)
         merged = merge_payload(channel.payload, patch)
-        agent.channels[channel.type, channel.ref] = Channel(
-            channel.type, channel.ref, merged, channel.ringing
-        )
+        agent.channels[channel.type, channel.ref] = replace(channel, payload=merged)
         ref = channel.type if frame.ref is UNSET else frame.ref
         self._connection.send(events.ChannelConfigured(agent_id=agent.slug, ref=ref))
 
@@ -277,14 +249,28 @@ class Dispatch:
     # --- sessions ---
 
     def _to_session(self, frame: Command) -> None:
-        """Hand a call-scoped command to its call, if it is a call of this connection's agents."""
+        """Hand a call-scoped command to its call."""
+        try:
+            session = self._session(frame)
+        except Refused:
+            if isinstance(frame, commands.BotReplyStream):
+                return  # its call ended while it was being written: nobody did anything wrong
+            raise
+        session.handle(frame)
+
+    def _session(self, frame: Command) -> Session:
+        """Return the call of a command, if it is a call of this connection's agents or lines.
+
+        Raises:
+            Refused: If it is not.
+        """
         call_id = getattr(frame, "call_id", None)
         session = None
         if isinstance(call_id, str):
             session = self._server.registry.session(self._connection.org, call_id)
         if session is None or not self._may(session, frame):
             raise Refused("CALL_NOT_FOUND", f"this connection has no call `{call_id}`")
-        session.handle(frame)
+        return session
 
     def _may(self, session: Session, frame: Command) -> bool:
         """Return whether a command to a call may come from here: it is ours, or we made it ring."""
@@ -299,6 +285,8 @@ class Dispatch:
             message = f"this connection has no call `{frame.session_id}`"
             raise Refused("CALL_NOT_FOUND", message, call_id=frame.session_id)
         patch = payload_of(frame)
+        if session.agent.line is not None:
+            phone_lines.refuse_model(patch)
         check(patch)
         session.configure(patch)
         id = session.call_id
@@ -334,13 +322,19 @@ class Dispatch:
     def _connect(self, frame: commands.Connect) -> None:
         raise Refused("ALREADY_CONNECTED", "this connection has said `connect` before")
 
+    # --- phone lines ---
+
     def _create_line(self, frame: commands.LineCreate) -> None:
-        why = "this server has no telephony, so no phone lines"
-        code = "LINE_CONFIG_ERROR"
-        self._connection.send(events.LineError(number=frame.number, code=code, error=why))
+        self._claims.claim(phone_lines.wish_of(frame))
 
     def _destroy_line(self, frame: commands.LineDestroy) -> None:
+        line = phone_lines.line_of(self._connection, frame.number)
+        if line is not None:
+            self._server.registry.remove(line)
         self._connection.send(events.LineDestroyed(number=frame.number))
+
+    def _route(self, frame: commands.CallRoute) -> None:
+        routing.route(self._server, self._session(frame), frame)
 
 
 Handler = Callable[[Dispatch, Any], None]
@@ -365,10 +359,12 @@ HANDLERS: Mapping[type[Any], Handler] = {
     commands.Connect: Dispatch._connect,
     commands.LineCreate: Dispatch._create_line,
     commands.LineDestroy: Dispatch._destroy_line,
+    commands.CallRoute: Dispatch._route,
 }
 """Commands that are not of one call; those that are go to the call."""
 
-SETTLING = frozenset({"REGISTRATION_ERROR", "SERVER_AT_CAPACITY", "AGENT_CONFLICT_FATAL"})
+LINE_CODES = frozenset({"LINE_CONFLICT", "LINE_CONFIG_ERROR", "PHONE_NOT_IN_ORG", "UNAUTHORIZED"})
+"""What ``line.error`` may say."""
 
 
 def name_of(frame: Any) -> str:

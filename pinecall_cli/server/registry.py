@@ -10,25 +10,27 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import structs
 
 from pinecall_cli.protocol import codec
-from pinecall_cli.protocol.config import effective
-from pinecall_cli.protocol.events import AgentDisplaced, Ping
+from pinecall_cli.protocol.events import AgentDisplaced, LineError, Ping
 from pinecall_cli.protocol.frames import Event
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.server.organisation import Organisation
 from pinecall_cli.server.outlet import Stamps
-from pinecall_cli.server.takeover import Takeover
+from pinecall_cli.server.owners import Channel as Channel
+from pinecall_cli.server.owners import RegisteredAgent as RegisteredAgent
+from pinecall_cli.server.owners import Registration as Registration
 
 if TYPE_CHECKING:
     from pinecall_cli.server.sessions import Session
 
 DISPLACED = 4001
 """Close code of a socket whose last agent was taken from it (protocol README §6)."""
+REMEMBERED = 10_000
+"""Names of agents that are kept in mind after they have gone."""
 
 
 class Refused(Exception):
@@ -60,6 +62,7 @@ class Connection:
         self.client = client
         """What the client said of itself: name, version, pid."""
         self.agents: dict[str, RegisteredAgent] = {}
+        """Phone lines are among them."""
         self.dev_callers: tuple[str, ...] = ()
         self.last_inbound = now()
         self.post = post
@@ -103,75 +106,6 @@ class Connection:
         return bool(done) and sign.result() is True
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A way to reach an agent, with what its configuration says differently."""
-
-    type: str
-    ref: str | None
-    """The number in its normal form, or the provider's id; None for webrtc and chat."""
-    payload: Mapping[str, Any]
-    ringing: bool = False
-
-
-@dataclass(eq=False)
-class RegisteredAgent:
-    """An agent someone registered, until its socket is gone (and its sessions have ended)."""
-
-    org: Organisation
-    slug: str
-    agent_id: str
-    """The id as the owner typed it."""
-    connection: Connection | None
-    """None while the socket is lost and sessions live on."""
-    payload: dict[str, Any]
-    allowed_origins: tuple[str, ...]
-    since: float
-    """Epoch seconds of the registration."""
-    channels: dict[tuple[str, str | None], Channel] = field(default_factory=dict)
-    sessions: dict[str, Session] = field(default_factory=dict)
-    takeover: Takeover = field(default_factory=Takeover)
-    """Which of its sessions a person answers."""
-    losses: int = 0
-    """How often its socket was lost: tells one loss from the next."""
-    removed: bool = False
-    """True once it takes no new calls: removed, kicked or displaced."""
-
-    @property
-    def online(self) -> bool:
-        """Whether new sessions may be opened on it."""
-        return self.connection is not None and not self.removed
-
-    @property
-    def dev(self) -> bool:
-        """Whether it is a developer's twin: reached by dev callers, never instead of production."""
-        routed = self.connection is not None and bool(self.connection.dev_callers)
-        return routed or self.slug.startswith("dev-")
-
-    @property
-    def numbers(self) -> tuple[str, ...]:
-        """The phone numbers it answers."""
-        return tuple(ref for kind, ref in self.channels if kind == "phone" and ref is not None)
-
-    def channel(self, type: str, ref: str | None = None) -> Channel | None:
-        """Return its channel of that kind and number, if it was added."""
-        return self.channels.get((type, ref))
-
-    def config_for(self, type: str, ref: str | None = None) -> dict[str, Any]:
-        """Return the configuration of a session on a channel: its own over the agent's."""
-        channel = self.channel(type, ref)
-        return effective(self.payload, {} if channel is None else channel.payload)
-
-
-class Registration(NamedTuple):
-    """What `agent.create` asks for."""
-
-    agent_id: str
-    """As the user typed it."""
-    payload: Mapping[str, Any]
-    allowed_origins: tuple[str, ...]
-
-
 class Claim(NamedTuple):
     """A name that was claimed and given."""
 
@@ -189,6 +123,7 @@ class Registry:
         self._wall = wall
         self._agents: dict[tuple[str, str], RegisteredAgent] = {}
         self._sessions: dict[tuple[str, str], Session] = {}
+        self._known: dict[tuple[str, str], None] = {}
         self._change: asyncio.Future[None] | None = None
 
     # --- finding ---
@@ -201,8 +136,18 @@ class Registry:
     def online(self, org: Organisation | None = None) -> Iterator[RegisteredAgent]:
         """Yield the agents that are online: those of ``org``, or all."""
         for agent in tuple(self._agents.values()):
-            if agent.online and (org is None or agent.org == org):
+            if agent.online and agent.line is None and (org is None or agent.org == org):
                 yield agent
+
+    def lines(self, org: Organisation) -> Iterator[RegisteredAgent]:
+        """Yield an organisation's phone lines that are live."""
+        for agent in tuple(self._agents.values()):
+            if agent.online and agent.line is not None and agent.org == org:
+                yield agent
+
+    def has_known(self, org: Organisation, agent_id: str) -> bool:
+        """Tell whether an agent of that slug or id was ever here, though it may be gone."""
+        return any((org.id, slug) in self._known for slug in slugs_of(agent_id))
 
     def session(self, org: Organisation, call_id: str) -> Session | None:
         """Return a live session of an organisation."""
@@ -211,6 +156,11 @@ class Registry:
     def sessions(self) -> tuple[Session, ...]:
         """Return all live sessions."""
         return tuple(self._sessions.values())
+
+    def answerer(self, org: Organisation, number: str, caller: str) -> RegisteredAgent | None:
+        """Return who takes a call to a number: a live line, a developer's twin, or its agent."""
+        line = next((one for one in self.lines(org) if number in one.numbers), None)
+        return line or self.dev_owner_of(org, number, caller) or self.owner_of(org, number)
 
     def owner_of(self, org: Organisation, number: str) -> RegisteredAgent | None:
         """Return the production agent of a number (in its normal form)."""
@@ -230,7 +180,7 @@ class Registry:
     # --- registering ---
 
     def claim(self, connection: Connection, wish: Registration) -> Claim | Connection:
-        """Register an agent, or return the other connection that holds its name.
+        """Register an agent or a line, or return the other connection that holds its name.
 
         A name this connection holds already gets the new configuration in place of the old. A
         name whose socket is gone while its sessions live on is taken over with them.
@@ -238,7 +188,7 @@ class Registry:
         Raises:
             Refused: If the id is no name, or the server is full.
         """
-        slug = slugify(wish.agent_id)
+        slug = wish.slug
         if not slug:
             raise Refused(
                 "REGISTRATION_ERROR",
@@ -250,7 +200,9 @@ class Registry:
             return holder
         resumed = agent is not None and holder is None
         if agent is None:
-            self._check_capacity()
+            if wish.line is None:
+                self._check_capacity()
+                self._remember(connection.org, slug)
             agent = RegisteredAgent(
                 connection.org, slug, wish.agent_id, connection, {}, (), self._wall()
             )
@@ -260,11 +212,20 @@ class Registry:
         agent.agent_id = wish.agent_id
         agent.payload = dict(wish.payload)
         agent.allowed_origins = wish.allowed_origins
+        agent.line = wish.line
+        if wish.line is not None:
+            number = wish.line.number
+            agent.channels["phone", number] = Channel("phone", number, {})
         connection.agents[slug] = agent
         return Claim(agent, resumed)
 
+    def _remember(self, org: Organisation, slug: str) -> None:
+        self._known[org.id, slug] = None
+        if len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+
     def _check_capacity(self) -> None:
-        used = len(self._agents)
+        used = sum(agent.line is None for agent in self._agents.values())
         if self.limit is not None and used >= self.limit:
             raise Refused(
                 "SERVER_AT_CAPACITY",
@@ -283,7 +244,10 @@ class Registry:
         holder = agent.connection
         if holder is None:
             return
-        holder.send(AgentDisplaced(agent_id=agent.slug, reason=reason))
+        if agent.line is None:
+            holder.send(AgentDisplaced(agent_id=agent.slug, reason=reason))
+        else:
+            holder.send(LineError(number=agent.agent_id, code="LINE_CONFLICT", error=reason))
         holder.agents.pop(agent.slug, None)
         agent.connection = None
         agent.channels.clear()
@@ -344,6 +308,14 @@ class Registry:
         agent = session.agent
         if self._sessions.get((agent.org.id, session.call_id)) is session:
             del self._sessions[agent.org.id, session.call_id]
+        self._left(agent, session)
+
+    def handed_over(self, session: Session, before: RegisteredAgent) -> None:
+        """Note that a session is no longer ``before``'s but its `agent`'s."""
+        session.agent.sessions[session.call_id] = session
+        self._left(before, session)
+
+    def _left(self, agent: RegisteredAgent, session: Session) -> None:
         agent.sessions.pop(session.call_id, None)
         agent.takeover.forget(session.call_id)
         if agent.connection is None and not agent.sessions:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from msgspec import structs
@@ -27,15 +27,19 @@ from pinecall_cli.server.activity import VoiceStarted, VoiceStopped
 from pinecall_cli.server.arrivals import Arrivals
 from pinecall_cli.server.attention import Attention
 from pinecall_cli.server.conversation import Conversation
+from pinecall_cli.server.details import CallDetails as CallDetails
+from pinecall_cli.server.details import OverLine
 from pinecall_cli.server.forwarding import Leg
 from pinecall_cli.server.hearing import Hearing
 from pinecall_cli.server.keys import Keypad
 from pinecall_cli.server.latency import Stopwatch
 from pinecall_cli.server.limits import Expire, Limits
+from pinecall_cli.server.line_part import LinePart
 from pinecall_cli.server.lines import Line
 from pinecall_cli.server.opening import Opening
-from pinecall_cli.server.replies import TokenStream, Voice, one
-from pinecall_cli.server.speaking import FRAME_MS, RATE, Said, Speaker, Utterance
+from pinecall_cli.server.own_words import OwnWords
+from pinecall_cli.server.replies import Voice, one
+from pinecall_cli.server.speaking import FRAME_MS, RATE, SILENCE, Said, Speaker, Utterance
 from pinecall_cli.server.tape import Tape
 from pinecall_cli.server.turn import (
     Answer,
@@ -51,6 +55,10 @@ from pinecall_cli.server.turn import (
 )
 
 log = logging.getLogger("pinecall.server")
+
+
+GREETING_HOLD_MS = 600
+"""How long the greeting waits for a call with metadata to be configured (sessions.md §2)."""
 
 
 class Ears(Protocol):
@@ -71,29 +79,6 @@ Forward = Callable[["VoiceSession", commands.CallForward], Coroutine[Any, Any, N
 """Find who a call is to go on with, and connect them (`VoiceSession.connect`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallDetails:
-    """Who calls whom, and how."""
-
-    call_id: str
-    from_: str
-    to: str
-    direction: str
-    transport: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    language: str = "en"
-    started_at: float = 0.0
-    """Epoch seconds."""
-
-    @property
-    def contact(self) -> str:
-        """Return who is at the other end, by number or by the name that a token sealed."""
-        if self.transport == "phone":
-            return self.from_ if self.direction == "inbound" else self.to
-        user = self.metadata.get("userId")
-        return user if isinstance(user, str) else ""
-
-
 class VoiceSession:
     """One call, from ``call.started`` to ``call.ended`` (the `Session` of the registry)."""
 
@@ -110,17 +95,23 @@ class VoiceSession:
         wall: Callable[[], float],
         opening: Opening | None = None,
         forward: Forward | None = None,
+        line_part: LinePart | None = None,
     ) -> None:
         """``emit`` stamps and sends; ``wall`` is epoch seconds, for what leaves the process.
 
-        ``opening`` is what the agent says first in a call that it made.
+        ``opening`` is what the agent says first in a call that it made; ``line_part`` is there
+        in a call to a phone line.
         """
         self.call_id, self.agent, self.details = details.call_id, agent, details
         self.contact = details.contact
         self.config = dict(config)
         self.conversation = conversation
         self._choose_model, self._engines = choose_model, engines
-        self._emit, self._wall = emit, wall
+        self._send, self._wall = emit, wall
+        self.line_part = line_part
+        """What a phone line has of the call; None once an agent has it."""
+        self.on_hand_over: Callable[[], None] = lambda: None
+        """Called when another owner has the call, before they hear of it."""
         self.speaker = Speaker()
         self.voice = Voice(self.speaker, engines.synthesiser, self._engine_failed)
         self.arrivals = Arrivals()
@@ -129,15 +120,22 @@ class VoiceSession:
         self.turns = Turns(self._rules(), mint=message_id, epoch=details.started_at)
         self.limits = Limits(session_limits(self.config.get("session_limits")))
         self.clock_ms = 0
+        self.audible = True
+        """Whether the caller can hear yet; until then the agent waits with all it has to say."""
+        self._greet_at: int | None = GREETING_HOLD_MS if details.metadata else 0
         self._tasks: asyncio.TaskGroup | None = None
         self._reply: tuple[asyncio.Task[None], Utterance] | None = None
         self._watch: Stopwatch | None = None
-        self._asked = ""
-        self._streams: dict[str, tuple[TokenStream, Utterance]] = {}
+        self._words = OwnWords(
+            lambda utterance, pieces: self._spawn(self._say(utterance, pieces)),
+            turn=lambda: self.turns.turn_id,
+            emit=self._emit,
+            answers=lambda: self._mark("first_token"),
+        )
         self._ending: str | None = None
         self._when_ended: list[Callable[[], None]] = []
         self.attention = Attention(
-            engines, emit=emit, spawn=self._spawn, failed=self._engine_failed
+            engines, emit=self._emit, spawn=self._spawn, failed=self._engine_failed
         )
         self.opener: Any = None
         """The connection that had this call made, if one did; it too may hang up."""
@@ -150,21 +148,29 @@ class VoiceSession:
 
     # -- the call's life -----------------------------------------------------------------
 
+    @property
+    def announced(self) -> bool:
+        """Whether the owner has heard of the call; a line lets the caller dial on first."""
+        return self.line_part is None or not self.line_part.waiting
+
     async def run(self, line: Line, pace: Pace) -> None:
         """Hold the call until it ends; always closes with ``call.ended``."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                self._emit(self._started())
-                self._greet()
+                if self.announced:
+                    self._announce()
                 while self._ending is None:
                     line.send(self.step(line.receive()))
                     await pace(self.clock_ms)
                 self._hang_up()
         finally:
-            self._emit(self._ended())
+            self._send(self.ended(self._ending or "failed"))
 
     def step(self, arrived: list[bytes]) -> bytes:
         """Advance the call by 20 ms: take what the caller sent, return the agent's frame."""
+        if self.line_part is not None and self.line_part.due(self.clock_ms):
+            self._announce()
+        self._greet_when_due()
         frames = self.arrivals.lay(
             arrived,
             clock=self.clock_ms,
@@ -190,6 +196,8 @@ class VoiceSession:
 
     def _next_frame(self, heard: list[bytes]) -> bytes:
         """Return what the other side hears next: who it was forwarded to, keys, or the agent."""
+        if not self.audible:
+            return SILENCE
         if self._leg is not None:
             return self._leg.step([] if self.attention.deaf else heard)
         frame = self.keypad.step()
@@ -201,6 +209,11 @@ class VoiceSession:
         """Begin to end: ``call.ended`` follows within one step."""
         if self._ending is None:
             self._ending = reason
+
+    @property
+    def over(self) -> bool:
+        """Whether the call is ending, or the caller talks to somebody else by now."""
+        return self._ending is not None or self._leg is not None
 
     def when_ended(self, told: Callable[[], None]) -> Callable[[], None]:
         """Call ``told`` after the last frame of the call; returns how to take that back."""
@@ -214,12 +227,37 @@ class VoiceSession:
 
     def reannounce(self) -> None:
         """Say again what this call is: its agent has come back."""
-        self._emit(self._started())
+        if self.announced:
+            self._send(self.details.started())
+
+    def hand_over(
+        self,
+        agent: Any,
+        details: CallDetails,
+        config: Mapping[str, Any],
+        conversation: Conversation,
+    ) -> None:
+        """Go on with another owner, who greets the caller at the next step.
+
+        To be called once the call has fallen silent. The caller notices nothing else: their
+        line, their turn and the clock go on.
+        """
+        self._spawn(self.conversation.aclose())
+        self.agent, self.details, self.config = agent, details, dict(config)
+        self.conversation, self.line_part = conversation, None
+        conversation.on_mark = self._mark
+        self.turns.rules = self._rules()
+        self.limits = Limits(session_limits(self.config.get("session_limits")))
+        self.attention.release()
+        self._words.asked = ""
+        self._greet_at = self.clock_ms + (GREETING_HOLD_MS if details.metadata else 0)
+        self.on_hand_over()
 
     # -- configuration -------------------------------------------------------------------
 
     def configure(self, patch: Mapping[str, Any]) -> None:
         """Change this call alone, from the next utterance on."""
+        self._greet_at = None if self._greet_at is None else 0
         self.config = dict(merge_payload(self.config, patch))
         model = self.conversation.model
         if "llm" in patch:
@@ -244,9 +282,9 @@ class VoiceSession:
             case commands.BotReply() | commands.BotReplyStream() if self._leg is not None:
                 self.refuse("CALL_FORWARDED", "the call goes on with somebody else")
             case commands.BotReply():
-                self._bot_reply(command)
+                self._words.reply(command)
             case commands.BotReplyStream():
-                self._bot_reply_stream(command)
+                self._words.stream(command)
             case commands.BotCancel(message_id=message):
                 named = message if isinstance(message, str) else None
                 self._forget(named)
@@ -254,6 +292,8 @@ class VoiceSession:
             case commands.BotClear():
                 self._forget(None)
                 self.speaker.interrupt("cancelled")
+            case commands.CallHangup(reason=str() as reason) if self.line_part is not None:
+                self.end(self.line_part.ended_by(reason))
             case commands.CallHangup():
                 self.end("hangup")
             case commands.CallDtmf(digits=digits):
@@ -291,6 +331,8 @@ class VoiceSession:
 
     def pressed(self, digits: str) -> None:
         """Hear keys that the other side presses."""
+        if self.line_part is not None:
+            digits = self.line_part.pressed(digits)
         for event in self.keypad.pressed(digits):
             self._emit(event)
 
@@ -306,10 +348,7 @@ class VoiceSession:
 
     def connect(self, line: Line, to: str) -> None:
         """Go on with somebody else in the agent's place; it hears and says nothing more."""
-        self._watch = None
-        self._give_up()
-        self.speaker.interrupt("cancelled")
-        self._report()
+        self.fall_silent()
         self._leg = Leg(line)
         self._emit(events.CallForwarded(to=to))
 
@@ -320,6 +359,11 @@ class VoiceSession:
         utterance = Utterance(message_id(), text=text)
         await self._say(utterance, one(text))
         await self.voice.heard(utterance)
+
+    def _greet_when_due(self) -> None:
+        if self._greet_at is not None and self.clock_ms >= self._greet_at:
+            self._greet_at = None
+            self._greet()
 
     def _greet(self) -> None:
         if self.details.direction != "inbound":
@@ -346,59 +390,6 @@ class VoiceSession:
         await self.voice.speak(
             utterance, pieces, queued=True, first_audio=lambda: self._mark("first_audio")
         )
-
-    def _bot_reply(self, command: commands.BotReply) -> None:
-        turn = self._turn_of(command.message_id, command.in_reply_to)
-        if turn is False:
-            return
-        utterance = Utterance(
-            command.message_id,
-            turn_id=turn,
-            text=command.text,
-            remembered=command.in_reply_to != "" or command.add_to_history is True,
-            owned=True,
-        )
-        if turn is not None:
-            self._mark("first_token")
-        self._spawn(self._say(utterance, one(command.text)))
-
-    def _bot_reply_stream(self, command: commands.BotReplyStream) -> None:
-        if command.action == "start":
-            answers = command.in_reply_to if isinstance(command.in_reply_to, str) else ""
-            turn = self._turn_of(command.message_id, answers)
-            if turn is False:
-                return
-            stream = TokenStream()
-            utterance = Utterance(command.message_id, turn_id=turn, owned=True)
-            self._streams[command.message_id] = stream, utterance
-            if turn is not None:
-                self._mark("first_token")
-            self._spawn(self._say(utterance, stream.read()))
-            return
-        found = self._streams.get(command.message_id)
-        if found is None:
-            return  # given up by barge-in, or never started: late chunks are not spoken
-        if command.action == "end":
-            found[0].end()
-            del self._streams[command.message_id]
-        elif isinstance(command.token, str):
-            found[0].write(command.token)
-
-    def _turn_of(self, message: str, in_reply_to: str) -> int | bool | None:
-        """Return the turn a reply answers, None for none; False when it was refused as stale."""
-        if not in_reply_to:
-            return None
-        if in_reply_to == self._asked:
-            return self.turns.turn_id
-        self._emit(
-            events.ReplyRejected(
-                message_id=message,
-                in_reply_to=in_reply_to,
-                expected_reply_to=self._asked,
-                reason="message_obsolete",
-            )
-        )
-        return False
 
     async def _answer(self, answer: Answer, utterance: Utterance) -> None:
         turn = answer.turn_id
@@ -433,7 +424,7 @@ class VoiceSession:
         match order:
             case Emit(event=event):
                 if isinstance(event, events.UserMessage):
-                    self._asked = event.message_id
+                    self._words.asked = event.message_id
                 if isinstance(event, events.TurnEnd) and self._opening and self._opening.after_turn:
                     event = structs.replace(event, source="bot")
                 self._emit(event)
@@ -478,12 +469,17 @@ class VoiceSession:
         self._forget(None)
 
     def _forget(self, message: str | None) -> None:
-        for name in [n for n in self._streams if message is None or n == message]:
-            stream, _ = self._streams.pop(name)
-            stream.end()
+        self._words.forget(message)
         if self._reply is not None and message == self._reply[1].message_id:
             self._reply[0].cancel()
             self._reply = None
+
+    def fall_silent(self) -> None:
+        """Drop what is said and what would be said next."""
+        self._watch = self._greeting = self._opening = None
+        self._give_up()
+        self.speaker.interrupt("cancelled")
+        self._report()
 
     async def _decode(self, order: Decode) -> None:
         end, upto = order.end, None
@@ -577,18 +573,23 @@ class VoiceSession:
 
     # -- the ends ------------------------------------------------------------------------
 
-    def _started(self) -> events.CallStarted:
-        details = self.details
-        return events.CallStarted(
-            from_=details.from_,
-            to=details.to,
-            direction=details.direction,
-            transport=details.transport,
-            metadata=dict(details.metadata),
-            language=details.language,
-        )
+    def _announce(self) -> None:
+        """Tell the owner of the call, and of what has happened in it before."""
+        part = self.line_part
+        early = [] if part is None else part.close()
+        if part is not None:
+            self.details = replace(self.details, line=OverLine(part.extension))
+        for event in (self.details.started(), *early):
+            self._send(event)
+
+    def _emit(self, event: Event) -> None:
+        """Send an event, once the call has been announced."""
+        if self.line_part is None or self.line_part.passes(event):
+            self._send(event)
 
     def _hang_up(self) -> None:
+        if not self.announced:
+            self._announce()
         self.turns.close(self.hearing.position)
         self._obey()
         self._give_up()
@@ -601,19 +602,13 @@ class VoiceSession:
             task.cancel()
         self._spawn(self.conversation.aclose())
 
-    def _ended(self) -> events.CallEnded:
-        details = self.details
-        return events.CallEnded(
-            reason=self._ending or "failed",
-            direction=details.direction,
-            from_=details.from_,
-            to=details.to,
-            metadata=dict(details.metadata),
-            language=details.language,
-            duration_seconds=round(self.clock_ms / 1000, 2),
-            started_at=details.started_at,
-            ended_at=self._wall(),
-            messages=list(self.conversation.history),
+    def ended(self, reason: str) -> events.CallEnded:
+        """Return what the call's owner is told when it ends for them now."""
+        return self.details.ended(
+            reason,
+            self._wall(),
+            seconds=round(self.clock_ms / 1000, 2),
+            messages=self.conversation.history,
         )
 
     def _rules(self) -> TurnRules:

@@ -1,9 +1,9 @@
 """The local exchange: who answers a number that an agent dials.
 
 In this order: the terminals that wait for that number, what the numbers file and the test
-numbers say, an agent that registered it, the terminals that take what nobody else does; and
-otherwise it rings until nobody has answered. Terminals and agents are those of the
-organisation that dials.
+numbers say, a phone line or an agent that has it, the terminals that take what nobody else
+does; and otherwise it rings until nobody has answered. Terminals, lines and agents are those of
+the organisation that dials.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pinecall_cli.protocol.config import ConfigRefused
 from pinecall_cli.protocol.ids import phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.server.calls import hold, language_of, open_session
+from pinecall_cli.server.details import CallDetails
 from pinecall_cli.server.lines import Line, WireEnd
 from pinecall_cli.server.numbers import TEST_NUMBERS, Number, ReachesAgent, Refuses
 from pinecall_cli.server.organisation import Organisation
 from pinecall_cli.server.outlet import Outlet
 from pinecall_cli.server.registry import RegisteredAgent
 from pinecall_cli.server.robots import Played, Robot, brain_for
-from pinecall_cli.server.session import CallDetails, VoiceSession
+from pinecall_cli.server.session import VoiceSession
 from pinecall_cli.server.waiting import (
     NotConnectedError,
     RejectedError,
     WaitingCall,
     ring_agent,
-    unanswered,
 )
 
 if TYPE_CHECKING:
@@ -180,8 +180,7 @@ class Switchboard:
         known = self._numbers.get(dialled.to)
         if not wanted and known is not None:
             return await self._known(dialled, known)
-        owner = registry.dev_owner_of(dialled.org, dialled.to, dialled.from_)
-        owner = owner or registry.owner_of(dialled.org, dialled.to)
+        owner = registry.answerer(dialled.org, dialled.to, dialled.from_)
         if not wanted and owner is not None:
             return await self._agent(dialled, owner)
         ring = Ring(dialled)
@@ -220,6 +219,9 @@ class Switchboard:
         except PinecallError as problem:
             session.refuse("FORWARD_FAILED", f"{number}: {problem.message}")
         else:
+            if session.agent is not agent:  # a line has handed the call over meanwhile
+                callee.over()
+                return
             callee.joined(session, outlet)
             session.when_ended(callee.over)
             session.connect(callee.line, number)
@@ -259,10 +261,10 @@ class Switchboard:
         await asyncio.sleep(max(0.0, picks_up - loop.time()))
         return Robot(brain)
 
-    # --- from agent to agent ---
+    # --- to an agent or a line ---
 
     async def _agent(self, dialled: Dialled, agent: RegisteredAgent) -> Callee:
-        """Let an agent take the call, as an inbound one."""
+        """Let an agent or a line take the call, as an inbound one."""
         if agent is dialled.caller:
             raise NotConnectedError("busy")  # as a telephone that calls itself
         server = self._server
@@ -311,10 +313,10 @@ async def decide(
         outlet.emit(events.CallRejected(reason=rejected.reason))
         raise
     except NotConnectedError as failure:
-        outlet.emit(unanswered(details, failure.reason, server.wall()))
+        outlet.emit(details.ended(failure.reason, server.wall()))
         raise
     except asyncio.CancelledError:  # the other side has given up
-        outlet.emit(unanswered(details, "canceled", server.wall()))
+        outlet.emit(details.ended("canceled", server.wall()))
         raise
     return waiting
 
@@ -358,8 +360,8 @@ class AgentCallee:
         if self._joined:
             self._session.end("hangup")
         else:
-            ended = unanswered(self._session.details, "canceled", self._server.wall())
-            self._outlet.emit(ended)
+            details = self._session.details
+            self._outlet.emit(details.ended("canceled", self._server.wall()))
 
 
 def press(text: str, session: VoiceSession) -> None:

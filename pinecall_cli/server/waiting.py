@@ -11,9 +11,9 @@ from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import merge_payload
 from pinecall_cli.protocol.frames import Command, Event
 from pinecall_cli.server.calls import open_conversation
+from pinecall_cli.server.details import CallDetails
 from pinecall_cli.server.outlet import Outlet
 from pinecall_cli.server.registry import Connection, Refused, RegisteredAgent
-from pinecall_cli.server.session import CallDetails
 
 if TYPE_CHECKING:
     from pinecall_cli.server.app import VoiceServer
@@ -51,7 +51,7 @@ class WaitingCall:
         """``announcement`` is the event that says that it waits."""
         self.call_id, self.agent, self.details = details.call_id, agent, details
         self.config = dict(config)
-        self.conversation = open_conversation(server, outlet, details, config)
+        self.conversation = open_conversation(server, agent, outlet, details, config)
         """What the call will begin with; it may be changed before."""
         self.contact = details.contact
         self.opener = opener
@@ -122,21 +122,6 @@ class WaitingCall:
             self.decided.set_result(None)
         else:
             self.decided.set_exception(problem)
-
-
-def unanswered(details: CallDetails, reason: str, wall: float) -> events.CallEnded:
-    """Return the end of a call that never began."""
-    return events.CallEnded(
-        reason=reason,
-        direction=details.direction,
-        from_=details.from_,
-        to=details.to,
-        metadata=dict(details.metadata),
-        language=details.language,
-        duration_seconds=0,
-        started_at=details.started_at,
-        ended_at=wall,
-    )
 
 
 async def ring_agent(waiting: WaitingCall, *, within_s: float) -> None:
