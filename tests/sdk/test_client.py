@@ -132,10 +132,25 @@ async def test_a_wrong_key_fails_at_once_and_for_good(server: EmbeddedServer) ->
     with pytest.raises(NotAuthorisedError) as caught:
         await client.ready
     assert caught.value.exit_code == 4
+    assert str(caught.value) == f"{server.url} refuses the key: Invalid API key"
     assert "pk_wrong" not in str(caught.value.as_json())
     with pytest.raises(NotAuthorisedError):
         await client.registered()
     assert len(errors.entries) == 1
+    await client.disconnect()
+
+
+async def test_an_error_that_nobody_handles_is_logged_and_ends_nothing(
+    server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Pinecall("pk_wrong", server.url)
+    with pytest.raises(NotAuthorisedError):
+        await client.ready
+    (record,) = [one for one in caplog.records if one.levelname == "ERROR"]
+    assert (record.name, record.getMessage()) == (
+        "pinecall",
+        f"{server.url} refuses the key: Invalid API key",
+    )
     await client.disconnect()
 
 
@@ -146,12 +161,18 @@ async def test_no_key_is_an_error_with_a_fix(server: EmbeddedServer) -> None:
     assert "PINECALL_API_KEY" in (caught.value.fix or "")
 
 
-async def test_the_key_of_the_environment_is_used(
+async def test_key_and_server_of_the_environment_are_used(
     server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PINECALL_API_KEY", server.key)
-    async with Pinecall(api_url=server.url) as client:
+    monkeypatch.setenv("PINECALL_URL", server.url)
+    async with Pinecall() as client:
         assert client.connected
+        assert client.api_url == server.url
+    assert Pinecall("pk_1", "ws://elsewhere.test").api_url == "ws://elsewhere.test"
+    monkeypatch.setenv("PINECALL_URL", "")
+    with collecting():
+        assert Pinecall().api_url == "wss://voice.pinecall.io"
 
 
 async def test_connect_tells_that_nobody_is_there(unused_url: str) -> None:
@@ -252,9 +273,11 @@ async def test_who_was_kicked_stays_away_until_asked(
     with pytest.raises(ConflictError, match="taken from us"):
         await client.registered("front-desk")
     assert client.connected
+    assert client.displaced == ("front-desk",)
     assert set(await listed(server)) == {"other"}
     await client.create("front-desk")
     await client.registered()
+    assert client.displaced == ()
     assert set(await listed(server)) == {"other", "front-desk"}
 
 
@@ -570,17 +593,69 @@ async def test_a_removed_agent_finishes_its_calls(client: Pinecall, server: Embe
     client.add(desk("other"))
     await client.registered()
     session = await chat(client, "front-desk", "Hello")
-    await client.remove_agent("front-desk")
+    agent = client.get_agent("front-desk")
+    assert agent is not None
+    assert await client.remove_agent("front-desk") is True
+    assert await client.remove_agent("front-desk") is False
+    assert await client.remove_agent("nobody") is False
+    assert client.get_agent("front-desk") is None
     assert set(await listed(server)) == {"other"}
     await chat(client, "front-desk", 'tool add {"a": 1, "b": 1}', session=session)
     (call,) = client.calls("front-desk")
     assert call.messages[-1]["content"] == "2"
     await call.hangup()
-    assert client.get_agent("front-desk") is None
     assert client.names == ("other",)
+    with pytest.raises(UsageError, match="not registered"):
+        agent.dial("+14155550100")
     client.add(desk())
     await client.registered()
     assert set(await listed(server)) == {"other", "front-desk"}
+
+
+async def test_an_agent_that_is_removed_before_it_is_registered_is_not_left_behind(
+    client: Pinecall, server: EmbeddedServer
+) -> None:
+    client.add(desk())
+    assert await client.remove_agent("Front Desk") is True
+    assert client.names == ()
+    assert await listed(server) == {}
+    refused = desk("refused")
+    client.on("error", Log())
+    client.add(refused, replace(refused.config, stt="deepgram/nova-2"))
+    assert await client.remove_agent("refused") is True
+    assert client.names == ()
+
+
+async def test_a_removed_agent_of_the_same_name_may_follow_while_calls_go_on(
+    client: Pinecall, server: EmbeddedServer
+) -> None:
+    old = client.agent("front-desk", llm="script", prompt="x")
+    await client.registered()
+    await chat(client, "front-desk", "Hello")
+    await client.remove_agent("front-desk")
+    new = client.agent("front-desk", llm="script", prompt="y")
+    assert new is not old
+    await client.registered()
+    assert set(await listed(server)) == {"front-desk"}
+
+
+async def test_removing_an_agent_while_the_connection_is_lost_is_done_when_it_is_back() -> None:
+    async with EmbeddedServer(engines=Engines(), keys=["pk_1"]) as first:
+        client = Pinecall("pk_1", first.url)
+        client.on("error", Log())
+        lost = Log()
+        client.on("disconnected", lost)
+        client.add(desk())
+        client.add(desk("other"))
+        await client.registered()
+        port = first.port
+    await lost.until()
+    assert await client.remove_agent("front-desk") is True
+    async with EmbeddedServer(engines=Engines(), keys=["pk_1"], port=port) as again:
+        await client.registered()
+        async with Rest(again.url, Secret("pk_1")) as rest:
+            assert [one.slug for one in await rest.agents()] == ["other"]
+        await client.disconnect()
 
 
 # --- loss and return ------------------------------------------------------------------------------

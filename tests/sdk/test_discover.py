@@ -23,6 +23,7 @@ from pinecall_cli.sdk.discover import Running, choose, find, refuse_held, runnin
 from pinecall_cli.sdk.rest import ConnectedAgent
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.settings import Secret, Target
+from pinecall_cli.settings.running import MAX_FILE_BYTES
 from tests.fakes.engines import Engines
 from tests.sdk.listening import raw_server
 
@@ -81,7 +82,7 @@ def test_files_that_are_none_are_passed_over(tmp_path: Path) -> None:
         write(tmp_path, str(number)).write_text(text)
     write(tmp_path, "bad-url", url="ftp://x")
     write(tmp_path, "bad-key", key=None)
-    write(tmp_path, "big", padding="x" * discover.MAX_FILE_BYTES)
+    write(tmp_path, "big", padding="x" * MAX_FILE_BYTES)
     later, earlier = write(tmp_path, "a", started=2.0, pid=2), write(tmp_path, "b", started=1.0)
     assert [server.file for server in runtime_files(tmp_path)] == [earlier, later]
 

@@ -47,12 +47,12 @@ class Line(Socket):
             await asyncio.sleep(1e9)
         self.to_server.put_nowait(json.loads(message))
 
-    async def receive(self) -> str | bytes:
+    async def receive_bytes(self) -> bytes:
         frame = await self.to_client.get()
         if isinstance(frame, SocketClosedError):
             self.closed = (frame.code, frame.reason)
             raise frame
-        return frame
+        return frame.encode()
 
     async def close(self, code: int = 1000, reason: str = "client_disconnect") -> None:
         if self.closed is None:

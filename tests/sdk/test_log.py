@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ from pinecall_cli.errors import NotAuthorisedError, NotFoundError, ServerUnreach
 from pinecall_cli.protocol.log import MARKER_TYPES, LogEntry
 from pinecall_cli.sdk.log import LogStream, calls, entries, logged_call
 from pinecall_cli.sdk.rest import Rest
+from pinecall_cli.server.journal import Journal
+from pinecall_cli.server.log_file import FILE
+from pinecall_cli.server.organisation import org_id
+from pinecall_cli.server.translate import Entry
 from pinecall_cli.settings import Secret
 from tests.server.peer import PATIENCE_S, Peer, connected, embedded
 
@@ -224,6 +229,29 @@ async def test_the_log_of_all_agents_is_for_the_key_alone():
         with pytest.raises(NotAuthorisedError):
             await anext(LogStream(url, lambda: KEY).entries())
         assert server.minted == []
+
+
+async def test_two_entries_of_one_microsecond_both_come_and_once_each(tmp_path: Path):
+    org, now = org_id("pk_one"), time.time()
+    same = [Entry(7, now, call, "desk", org, "call.started", {}) for call in ("c1", "c2")]
+    later = Entry(8, now, "c1", "desk", org, "user.message", {})
+    first = embedded(data=tmp_path)
+    async with first:
+        first.server.journal.append(same[0])
+        reader = Reader(LogStream(first.url, lambda: KEY, jitter=at_once))
+        await reader.until("call.started")
+    journal = Journal(tmp_path / FILE)  # another server's, written before the next one comes
+    for entry in (same[1], later):
+        journal.append(entry)
+    journal.close()
+    async with embedded(data=tmp_path, port=first.port):
+        await reader.until("user.message")
+        await reader.stop()
+    assert reader.stored == [
+        (7, "call.started", "c1"),
+        (7, "call.started", "c2"),
+        (8, "user.message", "c1"),
+    ]
 
 
 async def test_calls_are_listed_agent_by_agent_where_there_is_no_list_of_all():

@@ -62,7 +62,7 @@ FRAMES = st.fixed_dictionaries(
 @given(frames=st.lists(st.one_of(FRAMES, st.dictionaries(st.text(), st.integers())), max_size=40))
 @settings(max_examples=150, deadline=None)
 def test_any_sequence_of_frames_leaves_the_books_in_order(frames: list[dict[str, Any]]) -> None:
-    logger = logging.getLogger("pinecall_cli.sdk")
+    logger = logging.getLogger("pinecall")
     before = logger.level
     logger.setLevel(logging.CRITICAL)  # most of it is nonsense, and is said to be
     try:
