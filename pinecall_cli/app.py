@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -12,22 +14,28 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from pinecall_cli import __version__
-from pinecall_cli.commands import (
-    agents,
-    call,
-    config,
-    dev,
-    listen,
-    login,
-    logs,
-    server,
-    test,
-    token,
-)
-from pinecall_cli.errors import PinecallError
+from pinecall_cli.commands.narrow import NARROWEST, write_narrow_help
+from pinecall_cli.errors import InfrastructureError, PinecallError
 
 PANELS = ("Develop", "Call", "Inspect", "Test", "Set up")
 """The headings of ``pinecall --help``, from the first thing one needs to the last."""
+COMMANDS = {
+    "dev": ("dev:dev", "Develop"),
+    "call": ("call:call", "Call"),
+    "chat": ("chat:chat", "Call"),
+    "listen": ("listen:listen", "Inspect"),
+    "agents": ("agents:app", "Inspect"),
+    "logs": ("logs:logs", "Inspect"),
+    "test": ("test:test", "Test"),
+    "server": ("server:server", "Set up"),
+    "token": ("token:token", "Set up"),
+    "login": ("login:login", "Set up"),
+    "logout": ("login:logout", "Set up"),
+    "config": ("config:app", "Set up"),
+    "doctor": ("doctor:doctor", "Set up"),
+    "completion": ("completion:completion", "Set up"),
+}
+"""Where each command is in `commands`, a function or a group of its own, and its panel."""
 
 
 class InOrder(TyperGroup):
@@ -42,24 +50,55 @@ class InOrder(TyperGroup):
         return PANELS.index(str(getattr(self.commands[name], "rich_help_panel", "")))
 
 
-app = typer.Typer(
-    name="pinecall",
-    cls=InOrder,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+def build(names: Iterable[str] = tuple(COMMANDS)) -> typer.Typer:
+    """Return the command line with these commands; the others are not even imported.
+
+    To import all of them and to read their signatures takes as long as all else that starting
+    takes (35 of 90 ms).
+    """
+    columns = shutil.get_terminal_size().columns
+    narrow = columns < NARROWEST
+    app = typer.Typer(
+        name="pinecall",
+        cls=InOrder,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None if narrow else "rich",
+        context_settings={"help_option_names": ["-h", "--help"], "terminal_width": columns},
+    )
+    if narrow:
+        write_narrow_help()
+    app.callback()(pinecall)
+    for name in names:
+        (module, attribute), panel = COMMANDS[name][0].split(":"), COMMANDS[name][1]
+        found = getattr(import_module(f"pinecall_cli.commands.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(found)
+    return app
 
 
-def version(value: bool) -> None:
+def asked(argv: Sequence[str]) -> typer.Typer:
+    """Return what a command line needs: the command that it begins with, else all there are."""
+    first = argv[0] if argv else ""
+    if first in COMMANDS:
+        return build([first])
+    if list(argv) == ["--version"]:
+        return build([])
+    from pinecall_cli.commands import tab
+
+    tab.teach_typer()
+    return build()
+
+
+def version(context: typer.Context, value: bool) -> None:
     """Print the version and end, before any command is looked at."""
-    if value:
+    if value and not context.resilient_parsing:  # TAB was pressed behind it
         print(f"pinecall {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def pinecall(
     show_version: Annotated[
         bool,
@@ -77,19 +116,6 @@ def pinecall(
     """
 
 
-app.command(rich_help_panel="Develop")(dev.dev)
-app.command(rich_help_panel="Call")(call.call)
-app.command(rich_help_panel="Inspect")(listen.listen)
-app.add_typer(agents.app, name="agents", rich_help_panel="Inspect")
-app.command(rich_help_panel="Inspect")(logs.logs)
-app.command(rich_help_panel="Test")(test.test)
-app.command(rich_help_panel="Set up")(server.server)
-app.command(rich_help_panel="Set up")(token.token)
-app.command(rich_help_panel="Set up")(login.login)
-app.command(rich_help_panel="Set up")(login.logout)
-app.add_typer(config.app, name="config", rich_help_panel="Set up")
-
-
 def main() -> None:
     """Run the command line and end the process with the contract's exit code."""
     code = run(sys.argv[1:])
@@ -97,6 +123,8 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read us has gone: no error (cli.md), and no noise at exit
         leave(code)
+    except OSError as problem:
+        leave(code or draw_full(problem, sys.argv[1:]))
     if "onnxruntime" in sys.modules:
         leave(code)
     sys.exit(code)
@@ -119,7 +147,7 @@ def leave(code: int) -> NoReturn:
 def run(argv: Sequence[str]) -> int:
     """Run the command line; return its exit code. Errors are drawn here, and nowhere else."""
     try:
-        code = app(args=list(argv), prog_name="pinecall", standalone_mode=False)
+        code = asked(argv)(args=list(argv), prog_name="pinecall", standalone_mode=False)
     except PinecallError as error:
         draw(error, argv)
         return error.exit_code
@@ -129,6 +157,8 @@ def run(argv: Sequence[str]) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as problem:
+        return draw_full(problem, argv)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # Typer makes exit code 1 of it
             return 0
@@ -149,6 +179,23 @@ def draw(error: PinecallError, argv: Sequence[str]) -> None:
         print("\n".join(lines), file=sys.stderr)
     if wants(argv, "--json") and not error.told:
         print_json(error.as_json(), argv)
+
+
+def draw_full(problem: OSError, argv: Sequence[str]) -> int:
+    """Print that standard output leads to a disk that is full; return its exit code.
+
+    Raises:
+        OSError: If it is anything else: then it is a bug.
+    """
+    import errno
+
+    if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise problem
+    message = f"cannot write: {(problem.strerror or '').lower()}"
+    full = InfrastructureError(message, code="disk", fix="make room, or write elsewhere")
+    full.told = True  # an object on standard output would not fit either
+    draw(full, argv)
+    return full.exit_code
 
 
 def draw_usage(error: TyperException, argv: Sequence[str]) -> int:
@@ -192,7 +239,7 @@ def print_json(body: dict[str, object], argv: Sequence[str]) -> None:
     print(json.dumps(head | {"error": body}), flush=True)
 
 
-STREAMING = frozenset({"dev", "call", "listen", "server"})
+STREAMING = frozenset({"dev", "call", "chat", "listen", "server"})
 """Commands whose ``--json`` is a stream of objects."""
 
 

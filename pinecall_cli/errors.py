@@ -71,6 +71,12 @@ class NotFoundError(PinecallError):
     code = "not_found"
 
 
+class DeclinedError(PinecallError):
+    """The person at the terminal was asked, and said no. Exit code 1."""
+
+    code = "declined"
+
+
 class UsageError(PinecallError):
     """The command was used wrongly. Exit code 2."""
 

@@ -1,4 +1,4 @@
-"""Fixtures every folder uses: the asyncio backend, and a home that is empty."""
+"""Fixtures that folders share: the asyncio backend, a home that is empty, a network."""
 
 from __future__ import annotations
 
@@ -25,3 +25,16 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / "run"))
     return home
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let WebRTC use the loopback where a machine has nothing else; elsewhere change nothing."""
+    import aioice.ice
+
+    found = aioice.ice.get_host_addresses
+
+    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        return found(use_ipv4, use_ipv6) or ["127.0.0.1"]
+
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", addresses)

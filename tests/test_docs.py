@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -25,9 +26,10 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 from pinecall_cli import __version__, errors
-from pinecall_cli.app import app, run
+from pinecall_cli.app import build, run
 from pinecall_cli.caller.yaml_file import load_caller
 from pinecall_cli.server.numbers import load_numbers
 from pinecall_cli.view.picture import picture
@@ -80,7 +82,9 @@ def circumstances(words: list[str]) -> str:
             return "devices"
         case ["call", *options] if not (SPEECH | {"--agent"}) & {*options}:
             return "microphone"
-        case ["agents"] | [*_, "front-desk"] | ["call", "front-desk", *_]:
+        case ["token", *_] | ["agents", "diff", *_]:
+            return "beside dev"
+        case ["agents"] | [*_, "front-desk"] | ["call" | "chat", "front-desk", *_]:
             return "beside dev"
         case ["call", *_] if "--agent" in words:
             return "beside dev"
@@ -255,6 +259,27 @@ def test_the_numbers_of_readme_are_some(folder: Path):
     assert {number.ring_ms for number in found.values()} == {500}
 
 
+def test_the_script_of_readme_is_the_one_that_is_tried_in_a_browser():
+    (script,) = blocks("js")
+    page = (ROOT / "tests/end_to_end_browser/page.html").read_text("utf-8")
+    assert textwrap.indent(script, "  ").strip() in page
+
+
+def test_the_workflow_of_readme_installs_from_a_clone_and_runs_commands_of_ours():
+    (text,) = (one for one in blocks("yaml") if one.startswith("# .github/workflows/"))
+    (job,) = yaml.safe_load(text)["jobs"].values()
+    runs = [shlex.split(step["run"]) for step in job["steps"] if "run" in step]
+    options = [step.get("with", {}) for step in job["steps"]]
+    clone = next(given["path"] for given in options if "repository" in given)
+    assert runs[0] == ["pip", "install", f"./{clone}[voice]"]
+    for words in runs[1:]:
+        assert words[0] == "pinecall"
+        assert parses(words[1:]), words
+    assert ["test", "agents"] in [words[1:3] for words in runs]
+    assert "--junit" in runs[-1]
+    assert job["steps"][-1]["with"]["path"] == runs[-1][-1]
+
+
 def test_a_rule_of_the_yaml_example_answers_from_its_tool(folder: Path, tmp_path: Path):
     words = ["call", "lamps.yaml", "--say", "How much is the red lamp?", "--json"]
     done = Terminal(folder, tmp_path / "home").run(words)
@@ -305,7 +330,7 @@ def commands(
     command: Any = None, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield every command with the words that lead to it, the program itself included."""
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(build())
     yield path, command
     for name, child in getattr(command, "commands", {}).items():
         yield from commands(child, (*path, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def write_profile(around: Surroundings, text: str) -> Path:
     path = settings.config_dir(around) / "config.toml"
     path.parent.mkdir(parents=True)
     path.write_text(text)
+    path.chmod(0o600)
     return path
 
 
@@ -147,10 +149,198 @@ def test_a_dotenv_that_cannot_be_read_is_a_notice(around: Surroundings) -> None:
 
 
 def test_a_broken_profile_is_an_error_with_its_place(around: Surroundings) -> None:
-    path = write_profile(around, "api_key = [")
+    path = write_profile(around, "[profile]\napi_key = [")
     with pytest.raises(UsageError) as caught:
         resolve(Flags(), around)
-    assert str(caught.value.where) == str(path)
+    assert str(caught.value.where) == f"{path}:2"
+    assert caught.value.fix
+
+
+def test_every_place_is_asked_in_its_turn(around: Surroundings) -> None:
+    """Flag, environment, .env, project, profile, default: each in force when those before say
+    nothing, and told as shadowed by each before it."""
+    profile = write_profile(around, '[profile]\nurl = "https://profile.test"\napi_key = "pk_p"\n')
+    project, dotenv = around.cwd.parent / "pinecall.toml", around.cwd / ".env"
+    project.write_text('[server]\nurl = "https://project.test"\n')
+    dotenv.write_text("PINECALL_URL=https://dotenv.test\n")
+    environ = with_(around, PINECALL_URL="https://environment.test")
+    kinds = ["flag", "environment", "dotenv", "project", "profile"]
+
+    def force(flags: Flags, where: Surroundings) -> list[str]:
+        found = resolve(flags, where).server
+        assert found is not None
+        every = [found, *found.shadows]
+        for one in every:
+            if one.origin.kind != "flag":
+                assert one.value == f"https://{one.origin.kind}.test"
+        return [one.origin.kind for one in every]
+
+    assert force(Flags(server="https://flag.test"), environ) == kinds
+    assert force(Flags(), environ) == kinds[1:]
+    assert force(Flags(), around) == kinds[2:]
+    dotenv.unlink()
+    assert force(Flags(), around) == kinds[3:]
+    project.unlink()
+    assert force(Flags(), around) == kinds[4:]
+    profile.write_text('[profile]\napi_key = "pk_p"\n')
+    assert resolve(Flags(), around).server is None
+    assert resolve(Flags(), around).target().url == settings.HOSTED_URL
+    profile.unlink()
+    assert resolve(Flags(), around).target() == Target("embedded")
+
+
+TWO = """\
+[profile]
+api_key = "pk_default"
+
+[profiles.staging]
+api_key = "pk_staging"
+url = "https://staging.test"
+"""
+
+
+def test_the_profile_is_chosen_by_environment_then_project_then_default(
+    around: Surroundings,
+) -> None:
+    write_profile(around, TWO)
+    staging = Target("hosted", "https://staging.test", Secret("pk_staging"))
+    assert resolve(Flags(), around).target().key == Secret("pk_default")
+    (around.cwd / "pinecall.toml").write_text('[server]\nprofile = "staging"\n')
+    assert resolve(Flags(), around).target() == staging
+    default = resolve(Flags(), with_(around, PINECALL_PROFILE="default"))
+    assert default.target() == Target("hosted", settings.HOSTED_URL, Secret("pk_default"))
+    (around.cwd / "pinecall.toml").unlink()
+    assert resolve(Flags(), with_(around, PINECALL_PROFILE="staging")).target() == staging
+
+
+def test_a_profile_that_is_not_there_is_an_error_if_you_named_it_and_a_notice_if_a_project_did(
+    around: Surroundings,
+) -> None:
+    write_profile(around, TWO)
+    with pytest.raises(UsageError, match="no profile `stagin`") as caught:
+        resolve(Flags(), with_(around, PINECALL_PROFILE="stagin"))
+    assert "did you mean `staging`?" in (caught.value.fix or "")
+    (around.cwd / "pinecall.toml").write_text('[server]\nprofile = "theirs"\n')
+    found = resolve(Flags(), around)
+    assert "`pinecall login --profile theirs`" in found.notices[0]
+    assert found.target() == Target("embedded")
+
+
+def test_a_saved_key_goes_to_the_server_it_was_saved_for_whoever_names_it(
+    around: Surroundings,
+) -> None:
+    write_profile(around, TWO)
+    project = around.cwd / "pinecall.toml"
+    project.write_text('[server]\nprofile = "staging"\nurl = "https://staging.test"\n')
+    assert resolve(Flags(), around).target().key == Secret("pk_staging")
+    project.write_text('[server]\nprofile = "staging"\nurl = "https://evil.test"\n')
+    with pytest.raises(NotAuthorisedError) as caught:
+        resolve(Flags(), around).target()
+    assert str(caught.value.where) == str(project)
+    assert "pinecall login --server https://evil.test" in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message", "fix"),
+    [
+        ("[profile]\napi_key = pk_1\n", ":2:11", "is not TOML", "log"),
+        ("[profile\n", ":1:", "is not TOML", "login"),
+        ('[profile]\napi_key = "', ":2", "is not TOML", "login"),
+        ('[profile]\napi_kye = "pk_1"\n', ":2:1", "`api_kye`", "did you mean `api_key`?"),
+        ('\n[profil]\napi_key = "pk_1"\n', ":2:1", "`profil`", "did you mean `profile`?"),
+        ("[profile]\n  api_key = 3\n", ":2:3", "is a text", "login"),
+        ("profile = 3\n", ":1:1", "is a table", "[profile]"),
+        ("[profiles]\nstaging = 3\n", ":2:1", "is a table", "[profiles.staging]"),
+        ('[profiles."x y"]\nname = "pk_1"\n', ":2:1", "`name`", "known: api_key, url"),
+    ],
+)
+def test_what_is_wrong_with_saved_keys_is_told_at_its_line_and_quotes_no_key(
+    around: Surroundings, text: str, place: str, message: str, fix: str
+) -> None:
+    path = write_profile(around, text)
+    with pytest.raises(UsageError) as caught:
+        resolve(Flags(), around)
+    assert str(caught.value.where).startswith(f"{path}{place}")
+    assert message in caught.value.message
+    assert fix in (caught.value.fix or "")
+    assert "pk_1" not in str(caught.value.as_json())
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message", "fix"),
+    [
+        ("[call\n", ":1:6", "is not TOML", "mend that line"),
+        ("[call]\nalow = []\n", ":2:1", "`alow`", "did you mean `allow`?"),
+        ("[cal]\n", ":1:1", "`cal`", "did you mean `call`?"),
+        ("call = 3\n", ":1:1", "is a table", "[call]"),
+        ('[call]\nallow = "+1"\n', ":2:1", "is a list", "allow = ["),
+        ("[call]\nallow = [1]\n", ":2:1", "is a list", "allow = ["),
+        ("[call]\nallow = []\n[server]\n url = 3\n", ":4:2", "is a text", 'url = "'),
+        ('[server]\napi_key = "pk_1"\n', ":2:1", "`api_key`", "known: profile, url"),
+    ],
+)
+def test_what_is_wrong_with_a_project_is_told_at_its_line(
+    around: Surroundings, text: str, place: str, message: str, fix: str
+) -> None:
+    path = around.cwd / "pinecall.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        resolve(Flags(), around)
+    assert str(caught.value.where) == f"{path}{place}"
+    assert message in caught.value.message
+    assert fix in (caught.value.fix or "")
+
+
+def test_files_that_are_no_text_are_errors_too(around: Surroundings) -> None:
+    path = around.cwd / "pinecall.toml"
+    path.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        resolve(Flags(), around)
+    path.unlink()
+    write_profile(around, "").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        resolve(Flags(), around)
+
+
+def test_a_project_of_another_user_is_ignored_and_said(around: Surroundings) -> None:
+    (around.cwd / "pinecall.toml").write_text("broken")
+    stranger = Surroundings({}, around.cwd, around.home, "linux", (around.uid or 0) + 1)
+    assert "belongs to another user" in resolve(Flags(), stranger).notices[0]
+
+
+def test_keys_that_others_can_read_are_a_notice(around: Surroundings) -> None:
+    path = write_profile(around, TWO)
+    path.chmod(0o644)
+    assert resolve(Flags(), around).notices == (
+        f"{path} holds keys, and others can read it: `chmod 600` it",
+    )
+    path.chmod(0o600)
+    assert resolve(Flags(), around).notices == ()
+
+
+NAMES = st.text(min_size=1, max_size=12)
+
+
+@given(
+    st.dictionaries(
+        NAMES, st.fixed_dictionaries({"api_key": st.text(max_size=20), "url": st.text(max_size=9)})
+    )
+)
+def test_saved_profiles_are_read_as_they_were_written(profiles: dict[str, dict[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "new" / "config.toml"
+        settings.write_profiles(path, profiles)
+        assert settings.read_profiles(path) == profiles
+
+
+@pytest.mark.parametrize("url", ["https://user:pw@x.test", "https://pw@x.test?x", "u:pw@x"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(
+    around: Surroundings, url: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(Flags(), with_(around, PINECALL_URL=url)).target()
+    assert "pw" not in str(caught.value.as_json())
+    assert str(caught.value.where) == "`PINECALL_URL`"
 
 
 def test_a_dotenv_is_read_as_it_is_written() -> None:
@@ -232,6 +422,8 @@ def test_a_url_may_be_written_in_any_of_four_schemes(given_: str, http: str, ws:
         "http://u:p@a",
         "http://[1",
         "http://a?b",
+        "http://a\x1b[2J",
+        "http://\udcff",
     ],
 )
 def test_what_is_no_server_url_is_said_so(url: str) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -50,32 +51,62 @@ def loaded_by(code: str, **environ: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("code", "may_load"),
+    ("code", "may_load", "commands"),
     [
-        pytest.param("import pinecall_cli.app", set(), id="import"),
-        pytest.param("from pinecall_cli.app import run; run(['--version'])", set(), id="version"),
-        pytest.param("from pinecall_cli.app import run; run(['--help'])", {"rich"}, id="help"),
+        pytest.param("import pinecall_cli.app", set(), set(), id="import"),
+        pytest.param(
+            "from pinecall_cli.app import run; run(['--version'])", set(), set(), id="version"
+        ),
+        pytest.param(
+            "from pinecall_cli.app import run; run(['--help'])",
+            {"rich"},
+            {"dev", "call", "agents"},
+            id="help",
+        ),
         pytest.param(
             "from pinecall_cli.app import run; run(['call', '-h'])",
             {"rich"},
+            {"call"},
             id="help-of-a-command",
         ),
     ],
 )
-def test_starting_loads_nothing_heavy(code: str, may_load: set[str]):
+def test_starting_loads_nothing_heavy_and_no_command_but_the_one_asked_for(
+    code: str, may_load: set[str], commands: set[str]
+):
     loaded = loaded_by(code)
-    assert "pinecall_cli.commands.dev" in loaded
+    assert {f"pinecall_cli.commands.{name}" for name in commands} <= loaded
+    if commands != {"dev", "call", "agents"}:
+        others = {"dev", "call", "agents", "logs", "server", "login"} - commands
+        assert loaded.isdisjoint(f"pinecall_cli.commands.{name}" for name in others)
     assert loaded & HEAVY <= may_load | ({"logging", "importlib.metadata"} if may_load else set())
 
 
-def test_completing_a_command_line_loads_nothing_heavy():
-    completing = {
-        "_PINECALL_COMPLETE": "complete_bash",
-        "COMP_WORDS": "pinecall ag",
-        "COMP_CWORD": "1",
-    }
+@pytest.mark.parametrize(
+    ("line", "may_load"),
+    [
+        pytest.param("pinecall ag", set(), id="commands"),
+        pytest.param("pinecall dev --", set(), id="options"),
+        pytest.param("pinecall logs ", {"sqlite3"}, id="calls"),
+    ],
+)
+def test_completing_a_command_line_loads_nothing_heavy(
+    line: str, may_load: set[str], empty_home: Path
+):
+    (empty_home / ".local/share/pinecall").mkdir(parents=True)
+    (empty_home / ".local/share/pinecall/calls.db").touch()
+    completing = {"_PINECALL_COMPLETE": "complete_names", "_PINECALL_LINE": line}
     code = "from pinecall_cli.app import run\ntry: run([])\nexcept SystemExit: pass"
-    assert HEAVY.isdisjoint(loaded_by(code, **completing))
+    loaded = loaded_by(code, **completing)
+    assert "pinecall_cli.commands.dev" in loaded
+    assert loaded & HEAVY <= may_load
+
+
+def test_listing_agents_loads_no_agent_s_code_and_no_terminal():
+    listing = "from pinecall_cli.app import run; run(['agents', '--json', '--quiet'])"
+    assert loaded_by(listing).isdisjoint(
+        {"rich", "websockets", "yaml", "numpy", "uvicorn", "pinecall_cli.agent.define"}
+    )
 
 
 def test_importing_the_package_opens_no_door():
@@ -87,7 +118,9 @@ def test_importing_the_package_opens_no_door():
 def test_the_front_door_leads_to_every_name_it_promises():
     assert pinecall_cli.__all__ == sorted(pinecall_cli.__all__)
     for name in pinecall_cli.__all__:
-        assert getattr(pinecall_cli, name).__module__.startswith("pinecall_cli.")
+        found = getattr(pinecall_cli, name)
+        home = found.__name__ if isinstance(found, ModuleType) else found.__module__
+        assert home.startswith("pinecall_cli.")
     with pytest.raises(AttributeError, match="no attribute 'Agnet'"):
         pinecall_cli.Agnet  # noqa: B018
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from pinecall_cli.agent.config import AgentConfig, ToolSpec, kept_here, payload
+from pinecall_cli.agent.history import HistoryStore
 from pinecall_cli.agent.keys import AGENT
 from pinecall_cli.agent.nodes import Node, from_python
 from pinecall_cli.agent.problems import AgentFileProblems, Problem, shown_path
@@ -24,18 +25,18 @@ from pinecall_cli.agent.python_syntax import placed
 from pinecall_cli.agent.reach import Reach, Wire
 from pinecall_cli.agent.reader import Reader
 from pinecall_cli.agent.resolve import Resolved, resolve
-from pinecall_cli.agent.tools import Function, Tool, tool
+from pinecall_cli.agent.tools import PACKAGE, Function, Tool, tool
 from pinecall_cli.errors import UsageError, Where
+
+if TYPE_CHECKING:
+    from pinecall_cli.sdk.call import Call
 
 __all__ = ["Agent", "AgentOptions", "Collected", "Tool", "Wire", "collecting", "tool"]
 
 Handler = Callable[..., Any]
-Greeting = Callable[[Any], Any]
+Greeting: TypeAlias = "Callable[[Call], str | Awaitable[str | None] | None]"
 """Returns what a call is greeted with, or an awaitable of it; None or nothing for silence."""
 AnyHandler = TypeVar("AnyHandler", bound=Handler)
-
-PACKAGE = str(Path(__file__).parents[1]) + os.sep
-"""Frames below this folder are ours; the first one outside is the user's."""
 
 
 class AgentOptions(TypedDict, total=False):
@@ -70,6 +71,8 @@ class AgentOptions(TypedDict, total=False):
     phone_numbers: Sequence[str | Mapping[str, Any]] | None
     whatsapp: Mapping[str, Any] | None
     local: Mapping[str, Any] | None
+    history: HistoryStore | None
+    """Keeps the conversations, and brings a returning contact's back; stays in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Agent(Reach):
         """The functions behind its tools, by name, those of skills among them."""
         self.greet: Greets | None = None
         """What greets a call, where the server cannot."""
+        self.history = checked_history(options.pop("history", None))
         options = self._with_greeting(options)
         resolved, self.watched, self.warnings = self._resolved(name, options)
         self.config: AgentConfig = resolved.config
@@ -103,6 +107,9 @@ class Agent(Reach):
         self.tools = resolved.tools
         if (collected := _collected.get()) is not None:
             collected.agents.append(self)
+
+    history: HistoryStore | None = None
+    """Who keeps its conversations."""
 
     @classmethod
     def from_resolved(cls, resolved: Resolved, where: Where) -> Agent:
@@ -144,6 +151,7 @@ class Agent(Reach):
                     where=user_place(),
                     fix="give the value that is to hold from now on",
                 )
+        self.history = checked_history(options.pop("history", self.history))
         options = self._with_greeting(options)
         given, _, _ = self._resolved(self.name, options)
         keys = [known for key in options if (known := AGENT.known(key))]
@@ -164,7 +172,7 @@ class Agent(Reach):
         Tool calls in flight finish on the functions they began with.
         """
         self.config, self.tools, self._handlers = newer.config, newer.tools, newer._handlers
-        self.greet = newer.greet
+        self.greet, self.history = newer.greet, newer.history
         self.where, self.watched, self.warnings = newer.where, newer.watched, newer.warnings
 
     def refresh(self) -> None:
@@ -268,6 +276,21 @@ FIXED = frozenset(("allowed_origins", "phone_number", "phone_numbers", "whatsapp
 """Keys that no ``agent.configure`` changes (config.md §14)."""
 NOT_IN_PYTHON = frozenset(("unset_variable",))
 """Warnings that mean little in Python, where handlers set variables call by call."""
+
+
+def checked_history(history: HistoryStore | None) -> HistoryStore | None:
+    """Return a history store, if it is one.
+
+    Raises:
+        UsageError: If it is something else.
+    """
+    if history is None or isinstance(history, HistoryStore):
+        return history
+    raise UsageError(
+        "`history` is no history store",
+        where=user_place(),
+        fix="give a `SqliteHistory(path)`, or an object with the methods of `HistoryStore`",
+    )
 
 
 def unremembered(greeting: Any) -> Greets | None:

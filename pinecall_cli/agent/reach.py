@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pinecall_cli.errors import UsageError
+from pinecall_cli.protocol.tokens import Channel, Scope, Token
 
-Call = Any
-"""A live call; its type is the SDK's, which builds on this layer."""
+if TYPE_CHECKING:  # the SDK builds on this layer; only what its names mean is looked up there
+    from pinecall_cli.sdk.call import Call
+    from pinecall_cli.sdk.streams import EventStream
 
 
 class Wire(Protocol):
@@ -57,6 +59,14 @@ class Wire(Protocol):
 
     def send(self, event: str, fields: Mapping[str, Any]) -> None:
         """Send a frame in the agent's name."""
+        ...
+
+    def create_token(self, channel: Channel, **about: Any) -> Awaitable[Token]:
+        """Mint a token for the agent."""
+        ...
+
+    def stream(self) -> EventStream:
+        """Return the agent's events as an endpoint of a web application."""
         ...
 
 
@@ -246,3 +256,26 @@ class Reach:
     def send(self, event: str, **fields: Any) -> None:
         """Send a frame in the agent's name, for what has no method of its own."""
         self._wire.send(event, fields)
+
+    # --- the application around it ---
+
+    def create_token(
+        self,
+        channel: Channel,
+        metadata: Mapping[str, Any] | None = None,
+        scope: Scope | None = None,
+        call_id: str | None = None,
+    ) -> Awaitable[Token]:
+        """Mint a token for a page that calls the agent, writes to it, or reads its call log.
+
+        It waits until the agent is registered. See `Pinecall.create_token` for arguments and
+        errors, and `Pinecall.token_endpoint` for an endpoint that pages ask.
+        """
+        return self._wire.create_token(channel, metadata=metadata, scope=scope, call_id=call_id)
+
+    def stream(self) -> EventStream:
+        """Return the events of the agent's calls, as an ASGI endpoint and async iterator.
+
+        See `Pinecall.stream`, which serves before the agent has a client, too.
+        """
+        return self._wire.stream()

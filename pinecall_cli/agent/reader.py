@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import stat
@@ -101,7 +102,7 @@ class Reader:
 
     def resolve(self, name: str) -> Path:
         """Return the path a document means by ``name``."""
-        return self.folder / Path(name.strip()).expanduser()
+        return beside(self.folder, name)
 
     def _interpolated(self, text: str, locate: Callable[[str], Where]) -> Any:
         if not self.interpolates or "${" not in text:
@@ -131,6 +132,14 @@ class Reader:
 
         result = VARIABLE.sub(value, text)
         return FAILED if failed else result
+
+
+def beside(folder: Path, name: str) -> Path:
+    """Return the path that a document in ``folder`` means by ``name``."""
+    path = Path(name.strip())
+    with contextlib.suppress(RuntimeError):  # `~nobody`: there is no such home, hence no such file
+        path = path.expanduser()
+    return folder / path
 
 
 def _same_file(one: Path, other: Path) -> bool:

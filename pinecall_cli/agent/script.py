@@ -25,7 +25,7 @@ from pinecall_cli.agent.kinds import (
 )
 from pinecall_cli.agent.nodes import Mapping, Node, Scalar, Sequence
 from pinecall_cli.agent.objects import Key, Object
-from pinecall_cli.agent.problems import shown_path
+from pinecall_cli.agent.problems import AgentFileProblems, Problem, shown_path
 from pinecall_cli.agent.reader import FAILED, Reader, read_text
 from pinecall_cli.agent.yaml_nodes import MAX_YAML_BYTES, documents
 from pinecall_cli.errors import Where
@@ -142,7 +142,7 @@ class Script:
         pattern = rule.get("on", "")
         try:
             return frozenset(re.compile(pattern, re.IGNORECASE).groupindex)
-        except (re.error, OverflowError, RecursionError) as problem:
+        except (re.error, ValueError, OverflowError, RecursionError) as problem:
             reader.problems.error(
                 "bad_pattern",
                 f"`on` is not a regular expression: {problem}",
@@ -168,7 +168,7 @@ class ScriptOrFile:
             return Script().read(node, reader, path)
         if not isinstance(node, Scalar) or node.form not in {"plain", "quoted"} or node.is_null:
             return refuse(self, node, reader, path)
-        rules = rules_of_file(reader.resolve(node.text), node, reader, path)
+        rules = rules_of_file(reader.resolve(node.text), node.where, reader, path)
         return FAILED if rules is None else rules
 
     def schema(self) -> Schema:
@@ -176,9 +176,25 @@ class ScriptOrFile:
         return {"anyOf": [{"type": "string"}, Script().schema()]}
 
 
-def rules_of_file(file: Path, named: Scalar, reader: Reader, path: str) -> Rules | None:
-    """Return the rules of a script file, or note what is wrong with it, in the file itself."""
-    text = read_text(file, named.where, reader.problems, reader.watched, MAX_YAML_BYTES)
+def load_script(file: Path) -> tuple[Rules, tuple[Problem, ...]]:
+    """Return the rules of a script file that no agent names, and what is odd about them.
+
+    Raises:
+        AgentFileProblems: With everything that is wrong, each thing at its place.
+    """
+    reader = Reader(file.parent, {}, interpolates=False)
+    rules = rules_of_file(file, Where(shown_path(file)), reader, "script")
+    if rules is None or reader.problems.failed:
+        raise AgentFileProblems(reader.problems.sorted())
+    return rules, reader.problems.sorted()
+
+
+def rules_of_file(file: Path, named: Where, reader: Reader, path: str) -> Rules | None:
+    """Return the rules of a script file, or note what is wrong with it, in the file itself.
+
+    ``named`` is where somebody names it: for a file that cannot be read.
+    """
+    text = read_text(file, named, reader.problems, reader.watched, MAX_YAML_BYTES)
     if text is None:
         return None
     shown = shown_path(file)

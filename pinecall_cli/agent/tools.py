@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
 from typing import Any, overload
 
 import msgspec
@@ -23,6 +26,8 @@ from pinecall_cli.agent.signature import (
     place_of,
     read_signature,
 )
+from pinecall_cli.protocol.codec import ENCODER
+from pinecall_cli.settings.logger import logger
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds; a server gives a tool call that long (open-questions 35)."""
@@ -30,6 +35,9 @@ MAX_ERROR_LENGTH = 200
 """Characters of an exception that a model gets to read (design.md §11)."""
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What providers take for a function's name."""
+
+PACKAGE = str(Path(__file__).parents[1]) + os.sep
+"""Frames below this folder are ours; the first one outside is the user's."""
 
 Function = Callable[..., Any]
 
@@ -66,6 +74,8 @@ class Tool:
     async def run(self, arguments: str, call: object | None = None) -> Any:
         """Return the result as JSON-able data; an ``{"error": …}`` for whatever goes wrong.
 
+        The model reads the error in one line; the log has it with the traceback.
+
         Args:
             arguments: A JSON object as the model wrote it; nothing at all means ``{}``.
             call: Given to the parameter annotated `Call`.
@@ -73,6 +83,7 @@ class Tool:
         try:
             given = self._arguments(arguments, call)
         except _BadArgumentsError as problem:
+            logger.info("tool `%s`: the model called it wrongly: %s", self.name, problem)
             return {"error": _shortened(str(problem))}
         try:
             async with asyncio.timeout(self.timeout) as limit:
@@ -82,12 +93,15 @@ class Tool:
                     result = await in_daemon_thread(lambda: self.function(**given))
                     if inspect.isawaitable(result):
                         result = await result
-            return msgspec.json.decode(msgspec.json.encode(result))
+            return msgspec.json.decode(ENCODER.encode(result))
         except asyncio.CancelledError:
             raise
         except (Exception, SystemExit) as problem:  # user code may raise anything
             if isinstance(problem, TimeoutError) and limit.expired():
-                return {"error": f"TimeoutError: `{self.name}` took longer than {self.timeout:g} s"}
+                late = f"`{self.name}` took longer than {self.timeout:g} s"
+                logger.error("tool %s", late)
+                return {"error": f"TimeoutError: {late}"}
+            logger.error("tool `%s` raised", self.name, exc_info=from_user_code(problem))
             return {"error": describe(problem)}
 
     def _arguments(self, text: str, call: object | None) -> dict[str, Any]:
@@ -139,6 +153,16 @@ def describe(problem: BaseException) -> str:
     return _shortened(f"{name}: {lines[0]}" if lines else name)
 
 
+def from_user_code(
+    problem: BaseException,
+) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """Return an exception for the log, with the frames before the user's own left out."""
+    trace = problem.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        trace = trace.tb_next
+    return type(problem), problem, trace or problem.__traceback__
+
+
 def _shortened(text: str) -> str:
     return text if len(text) <= MAX_ERROR_LENGTH else text[: MAX_ERROR_LENGTH - 1] + "…"
 
@@ -161,7 +185,9 @@ async def in_daemon_thread(work: Callable[[], Any]) -> Any:
         elif isinstance(problem, Exception) and not isinstance(problem, StopIteration):
             done.set_exception(problem)
         else:  # a Future takes no StopIteration, and SystemExit would end the loop
-            done.set_exception(RuntimeError(describe(problem)))
+            told = RuntimeError(describe(problem))
+            told.__cause__ = problem
+            done.set_exception(told)
 
     def body() -> None:
         result, problem = None, None

@@ -1,4 +1,4 @@
-"""Mixes two sides of a call into one, and smooths what is played when frames come unevenly.
+"""Mixes sides of a call or channels into one, and smooths what comes in uneven frames.
 
 Pure, and without numpy: int16 mono PCM.
 """
@@ -25,6 +25,19 @@ def mix(one: bytes, other: bytes) -> bytes:
     return from_samples(
         array("h", (max(QUIETEST, min(LOUDEST, left + right)) for left, right in pairs))
     )
+
+
+def downmix(pcm: bytes, channels: int) -> bytes:
+    """Return interleaved sound as mono: the mean of its channels.
+
+    Raises:
+        AudioFormatError: If ``pcm`` is not a whole number of samples.
+    """
+    values = samples(pcm)
+    sides = [values[side::channels] for side in range(channels)]
+    if all(side == sides[0] for side in sides):
+        return from_samples(sides[0])
+    return from_samples(array("h", (sum(at) // channels for at in zip(*sides, strict=True))))
 
 
 class JitterBuffer:

@@ -11,13 +11,15 @@ import os
 import struct
 import sys
 from array import array
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pinecall_cli.audio import mulaw
-from pinecall_cli.audio.pcm import from_samples, samples
-from pinecall_cli.errors import UsageError
+from pinecall_cli.audio.mix import downmix
+from pinecall_cli.audio.pcm import from_samples
+from pinecall_cli.errors import InfrastructureError, UsageError
 
 PCM, FLOAT, MULAW, EXTENSIBLE = 1, 3, 7, 0xFFFE
 LARGEST = 1 << 30
@@ -42,18 +44,23 @@ def read_wav(path: str | os.PathLike[str]) -> tuple[bytes, int]:
     if len(data) > LARGEST:
         raise UsageError(f"`{os.fspath(path)}` is larger than 1 GiB", fix="cut it")
     try:
-        return _decode(data)
-    except _NotWavError as problem:
+        return decode_wav(data)
+    except NotWavError as problem:
         raise UsageError(f"`{os.fspath(path)}` {problem}", fix=_CONVERT) from None
 
 
-class _NotWavError(Exception):
+class NotWavError(Exception):
     """What is wrong with the bytes, to follow the file's name in a sentence."""
 
 
-def _decode(data: bytes) -> tuple[bytes, int]:
+def decode_wav(data: bytes) -> tuple[bytes, int]:
+    """Return the sound of a WAV file's bytes as `read_wav` does.
+
+    Raises:
+        NotWavError: If they are none, or of a kind we do not read.
+    """
     if data[:4] not in (b"RIFF", b"RF64") or data[8:12] != b"WAVE":
-        raise _NotWavError("is not a WAV file")
+        raise NotWavError("is not a WAV file")
     layout: tuple[int, int, int, int] | None = None
     position = 12
     while position + 8 <= len(data):
@@ -63,31 +70,31 @@ def _decode(data: bytes) -> tuple[bytes, int]:
             layout = _layout(data[position : position + size])
         elif name == b"data":
             if layout is None:
-                raise _NotWavError("has sound before its format")
+                raise NotWavError("has sound before its format")
             kind, channels, rate, width = layout
             # A size of 0 or all ones is a header nobody came back to: the sound goes to the end.
             if size in (0, 0xFFFFFFFF):
                 size = len(data) - position
             body = data[position : position + size]
             body = body[: len(body) - len(body) % (channels * width)]
-            return _mono(_to_int16(body, kind, width), channels), rate
+            return downmix(_to_int16(body, kind, width), channels), rate
         position += size + size % 2
-    raise _NotWavError("has no sound in it")
+    raise NotWavError("has no sound in it")
 
 
 def _layout(fmt: bytes) -> tuple[int, int, int, int]:
     """Return format, channels, rate and bytes per sample of one channel."""
     if len(fmt) < 16:
-        raise _NotWavError("has a broken format header")
+        raise NotWavError("has a broken format header")
     kind, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", fmt)
     if kind == EXTENSIBLE and len(fmt) >= 26:
         kind = struct.unpack_from("<H", fmt, 24)[0]
     if not 1 <= channels <= 64 or not 1000 <= rate <= 384_000:
-        raise _NotWavError(f"has {channels} channels at {rate} Hz")
+        raise NotWavError(f"has {channels} channels at {rate} Hz")
     width = block // channels if block else (bits + 7) // 8
     known = {PCM: (1, 2, 3, 4), FLOAT: (4, 8), MULAW: (1,)}
     if width not in known.get(kind, ()):
-        raise _NotWavError(f"holds an encoding we do not read (format {kind}, {bits} bits)")
+        raise NotWavError(f"holds an encoding we do not read (format {kind}, {bits} bits)")
     return kind, channels, rate, width
 
 
@@ -119,16 +126,6 @@ def _clip(value: float) -> int:
     return -32767 if value <= -1 else 0
 
 
-def _mono(pcm: bytes, channels: int) -> bytes:
-    if channels == 1:
-        return pcm
-    values = samples(pcm)
-    sides = [values[side::channels] for side in range(channels)]
-    return from_samples(
-        array("h", [sum(moment) // channels for moment in zip(*sides, strict=True)])
-    )
-
-
 class WavWriter:
     """A WAV file that grows, readable by its owner alone (0600).
 
@@ -137,6 +134,7 @@ class WavWriter:
 
     Raises:
         UsageError: If the file cannot be made there.
+        InfrastructureError: If the disk is full, now or later; what was written stays valid.
     """
 
     SIZES_EVERY_S = 0.2
@@ -152,16 +150,24 @@ class WavWriter:
         try:
             descriptor = os.open(self.path, flags, 0o600)
         except OSError as problem:
-            raise UsageError(f"cannot write `{self.path}`: {problem.strerror}") from problem
+            raise UsageError(f"cannot write `{self.path}`: {said(problem)}") from problem
         # Unbuffered: bytes that wait in this process would die with it.
         self._file = open(descriptor, "r+b", buffering=0)  # noqa: SIM115
         if hasattr(os, "fchmod"):
             os.fchmod(descriptor, 0o600)  # a file that was there keeps its mode otherwise
-        self._put(self._header())
+        try:
+            self._put(self._header())
+        except InfrastructureError:
+            self._file.close()
+            raise
 
     def write(self, pcm: bytes) -> None:
         """Append int16 PCM; with two channels left and right alternate (`pcm.interleave`)."""
-        self._put(pcm)
+        try:
+            self._put(pcm)
+        except InfrastructureError:
+            self._keep_what_fitted()
+            raise
         self._size += len(pcm)
         if self._size - self._announced >= self._step:
             self._announce()
@@ -190,8 +196,18 @@ class WavWriter:
 
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:  # a raw file may take less than it was given
-            view = view[self._file.write(view) :]
+        try:
+            while view:  # a raw file may take less than it was given
+                view = view[self._file.write(view) :]
+        except OSError as problem:
+            raise disk_full(self.path, problem) from problem
+
+    def _keep_what_fitted(self) -> None:
+        """Let the header tell of the part that the last write could still make."""
+        fitted = self._file.tell() - len(self._header()) - self._size
+        self._size += fitted - fitted % (2 * self.channels)
+        with suppress(InfrastructureError):  # a disk that takes not even what was there before
+            self._announce()
 
     def _announce(self) -> None:
         """Put the sizes into the header, after the sound that they promise."""
@@ -201,10 +217,36 @@ class WavWriter:
         self._announced = self._size
 
     def _header(self) -> bytes:
-        block = 2 * self.channels
-        size = min(self._size, 0xFFFFFFFF - 36)  # past 4 GiB readers go by the file's end
-        return struct.pack(
-            "<4sI4s4sIHHIIHH4sI",
-            *(b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, PCM, self.channels),
-            *(self.rate, self.rate * block, block, 16, b"data", size),
-        )
+        return wav_header(self.rate, self._size, self.channels)
+
+
+def disk_full(path: Path, problem: OSError) -> InfrastructureError:
+    """Return the error for a recording that cannot go on."""
+    return InfrastructureError(
+        f"cannot write `{path}`: {said(problem)}",
+        code="disk",
+        fix="what was recorded until now is there; make room, or record elsewhere",
+    )
+
+
+def said(problem: OSError) -> str:
+    """Return the system's word for a problem, as it goes on in a sentence."""
+    return (problem.strerror or str(problem)).lower()
+
+
+def wav_header(rate: int, size: int | None, channels: int = 1) -> bytes:
+    """Return what stands before ``size`` bytes of int16 PCM in a WAV file.
+
+    None is for sound that is still being made; readers then go by the end of the file.
+    """
+    if size is None:
+        whole = size = 0xFFFFFFFF
+    else:
+        size = min(size, 0xFFFFFFFF - 36)  # past 4 GiB likewise
+        whole = 36 + size
+    block = 2 * channels
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        *(b"RIFF", whole, b"WAVE", b"fmt ", 16, PCM, channels),
+        *(rate, rate * block, block, 16, b"data", size),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from pinecall_cli.call.fold_chat import end
 from pinecall_cli.call.fold_speech import hear
@@ -33,6 +33,8 @@ def fold(call: CallState, event: object, at: float | None) -> CallState:
         case events.CallDtmfReceived(digit=digit):
             call = replace(call, digits=event.digits or call.digits + digit)
             return _note(call, f"pressed {digit}", at)
+        case events.CallRouted(agent=agent):
+            return replace(_note(call, f"handed over to {agent}", at), agent=agent)
         case events.CallHeld():
             return replace(_note(call, "on hold", at), held=True)
         case events.CallUnheld():
@@ -56,8 +58,6 @@ def _told(event: object) -> tuple[str, Level] | None:
             return f"forwarded to {to}", "info"
         case events.CallDtmfSent(digits=digits):
             return f"keys sent: {digits}", "info"
-        case events.CallRouted(agent=agent):
-            return f"handed over to {agent}", "info"
         case events.CallRouteFailed(agent=agent, reason=reason):
             return f"hand-over to {agent} failed: {reason}", "warning"
         case events.SkillLoaded(skill=skill):

@@ -7,10 +7,10 @@ latencies); what a view shows of a call is the same whichever way it came.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from pinecall_cli.call.reduce import reduce
 from pinecall_cli.call.state import CallState, Notice
@@ -70,9 +70,10 @@ def frames_of(entry: LogEntry, call: CallState) -> Iterator[Fields]:
             yield {"event": "message.confirmed"} | _renamed(data, id="message_id", text="text")
         case "turn.end":
             yield {"event": name, "turn_id": data.get("turn")}
-            if isinstance(data.get("latency"), dict):
-                parts = {key: ms for key, ms in data["latency"].items() if ms is not None}
-                yield parts | {"event": "turn.latency", "turn_id": data.get("turn")}
+            latency = data.get("latency")
+            parts = latency.items() if isinstance(latency, dict) else ()
+            if known := {key: ms for key, ms in parts if ms is not None}:
+                yield known | {"event": "turn.latency", "turn_id": data.get("turn")}
         case "tool.call":
             tool = _renamed(data, id="id", name="name") | {"arguments": _arguments(data)}
             yield {"event": "llm.tool_call", "msg_id": f"log {entry.seq}", "tool_calls": [tool]}
@@ -84,7 +85,7 @@ def frames_of(entry: LogEntry, call: CallState) -> Iterator[Fields]:
             yield {"event": "session.paused"}
         case "handoff.released":
             yield {"event": "session.resumed"}
-        case "call.ringing" | "skill.loaded" | "skill.unloaded":
+        case "call.ringing" | "call.routed" | "skill.loaded" | "skill.unloaded":
             yield data | {"event": name}
         case _:
             return  # nothing in it that a transcript shows

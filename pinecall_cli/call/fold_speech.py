@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from pinecall_cli.call.optional import given
 from pinecall_cli.call.state import CallState, Reply, Said, TurnLatency
@@ -183,8 +184,14 @@ def _counted(reply: Reply, spoken: int) -> Reply:
 def _latency(call: CallState, event: events.TurnLatency, at: float | None) -> CallState:
     parts: dict[str, Any] = {part: given(getattr(event, part), None) for part in LATENCY_PARTS}
     turn = TurnLatency(at=at, turn=event.turn_id, id=given(event.message_id, ""), **parts)
-    if any((known.turn, known.id) == (turn.turn, turn.id) for known in call.latencies):
+    key = ("latency", f"{turn.turn} {turn.id}")
+    if key in call.seen:
         return call
-    call = replace(call, latencies=(*call.latencies, turn), owed=(*call.owed, turn))
+    call = replace(
+        call,
+        latencies=(*call.latencies, turn),
+        owed=(*call.owed, turn),
+        seen=call.seen | {key},
+    )
     # It comes with the first audible frame: its line waits until the reply has been heard.
     return _owed(call, turn.id, at) if turn.id and ("reply", turn.id) in call.seen else call

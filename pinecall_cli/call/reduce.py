@@ -8,7 +8,8 @@ nonsensical never raise.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pinecall_cli.call import fold_call, fold_chat, fold_speech, fold_tools
 from pinecall_cli.call.state import CONNECTION_LOST, CallState

@@ -6,8 +6,9 @@ bounded, so a view remembers the number of the last entry it drew, not a positio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Literal
+
+from msgspec.structs import replace
 
 from pinecall_cli.call.fold_chat import end
 from pinecall_cli.call.optional import given
@@ -21,7 +22,7 @@ from pinecall_cli.call.records import (
     Record,
 )
 from pinecall_cli.call.reduce import reduce
-from pinecall_cli.call.state import CONNECTION_LOST, CallState, Line, Notice
+from pinecall_cli.call.state import CONNECTION_LOST, CallState, Line, Notice, Value
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Command, Event, Unknown
 from pinecall_cli.protocol.ids import match_agent_id
@@ -33,21 +34,27 @@ FEED_KEPT = 1000
 
 Registration = Literal["starting", "registered", "conflict", "error", "removed"]
 
-STAYS_OUT = (
-    events.Ping,
-    events.Pong,
-    events.SessionConfigured,
-    events.SessionSent,
-    events.HistoryData,
-    events.HistoryUpdated,
-    events.CallRecording,
-    events.AudioMetrics,
+STAYS_OUT = frozenset(
+    (
+        events.Ping,
+        events.Pong,
+        events.SessionConfigured,
+        events.SessionSent,
+        events.HistoryData,
+        events.HistoryUpdated,
+        events.CallRecording,
+        events.AudioMetrics,
+        events.LlmStart,
+        events.LlmToken,
+        events.LlmDone,
+        events.LlmResponse,
+        events.LlmThinking,
+    )
 )
 """Events that name a call and say nothing about it that is shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgentState:
+class AgentState(Value):
     """One agent of the session and how it stands with the server."""
 
     slug: str
@@ -58,8 +65,7 @@ class AgentState:
     """Why, in the server's words, when it is neither starting nor registered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Value):
     """One entry of the feed: a final line of a call, or a record of ours."""
 
     number: int
@@ -68,8 +74,7 @@ class Entry:
     call_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionState:
+class SessionState(Value):
     """All that a view shows."""
 
     agents: tuple[AgentState, ...] = ()
@@ -120,8 +125,10 @@ def advance(
     if isinstance(happened, Event):
         session = _begun(session, given(happened.ts, at))
         session = _registered(session, happened, at)
+    if type(happened) in STAYS_OUT:
+        return session
     call_id = call_of(happened)
-    if call_id is None or isinstance(happened, STAYS_OUT):
+    if call_id is None:
         return session
     return _called(session, call_id, happened, at)
 
@@ -170,7 +177,7 @@ def _called(
         before = replace(before, agent=match_agent_id(agent, slugs) or agent)
     after = reduce(before, frame, at=at)
     if known:
-        calls = tuple(after if call.call_id == call_id else call for call in session.calls)
+        calls = tuple([after if call.call_id == call_id else call for call in session.calls])
     else:
         calls = (*session.calls, after)
     if after.ended:

@@ -7,8 +7,11 @@ beside it, in ``draft`` and ``reply``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, dataclass_transform
+
+import msgspec
+
+from pinecall_cli.protocol.frames import FrameMeta
 
 Phase = Literal["ringing", "listening", "thinking", "speaking", "pause", "ended"]
 Who = Literal["caller", "agent"]
@@ -21,8 +24,16 @@ CONNECTION_LOST = "connection_lost"
 """Why a call is over for us when the server can no longer be reached; it may come back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
+class Value(msgspec.Struct, frozen=True, metaclass=FrameMeta):
+    """A part of the state: frozen, keyword-only, made anew by `msgspec.structs.replace`.
+
+    A data class would read the same; its ``replace`` of a `CallState` takes 4.6 µs, this one 0.1
+    (Python 3.11), and an event needs three.
+    """
+
+
+class Opened(Value):
     """The call rang, was dialled or began; the first line of every call that was announced."""
 
     at: float | None = None
@@ -34,8 +45,7 @@ class Opened:
     """The phone rings and nobody has answered yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(Value):
     """Something a side has said, final. The agent's text is what was heard, not what was meant."""
 
     at: float | None = None
@@ -49,8 +59,7 @@ class Said:
     """What the agent would have gone on to say, where the whole text was known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCalled:
+class ToolCalled(Value):
     """The model called a tool; ``arguments`` is JSON as it was sent."""
 
     at: float | None = None
@@ -60,8 +69,7 @@ class ToolCalled:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolAnswered:
+class ToolAnswered(Value):
     """A tool has answered. ``result`` is any JSON value."""
 
     at: float | None = None
@@ -78,8 +86,7 @@ class ToolAnswered:
         return isinstance(self.result, dict) and bool(self.result.get("error"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnLatency:
+class TurnLatency(Value):
     """Where the time of one turn went, in whole ms on the call's audio clock; None: not told."""
 
     at: float | None = None
@@ -96,8 +103,7 @@ class TurnLatency:
     e2e: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(Value):
     """Something that happened to the call and that neither side said."""
 
     at: float | None = None
@@ -105,8 +111,7 @@ class Notice:
     level: Level = "info"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Closed:
+class Closed(Value):
     """The call is over; its last line."""
 
     at: float | None = None
@@ -117,8 +122,7 @@ class Closed:
 Line = Opened | Said | ToolCalled | ToolAnswered | TurnLatency | Notice | Closed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Value):
     """The reply that is being spoken: its words so far, in the order of their index."""
 
     id: str
@@ -134,8 +138,7 @@ class Reply:
         return " ".join(word for _, word in self.words)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallState:
+class CallState(Value):
     """A call or chat as it stands. Build one with its id and let ``reduce`` do the rest."""
 
     call_id: str

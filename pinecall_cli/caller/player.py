@@ -122,6 +122,8 @@ class Player:
         if self.done:
             return
         self._begin(now)
+        if isinstance(event, events.CallStarted):
+            self._began = now  # a phone line says it again when its owner hears of the call
         self._ear.hear(event, now)
         if self._ear.call_over:
             self._end("ok")  # the agent hung up: what was still to be done is dropped

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pinecall_cli.agent import nodes
 from pinecall_cli.agent.problems import AgentFileProblems, Problems, closest, shown_path
-from pinecall_cli.agent.reader import decoded, read_text
+from pinecall_cli.agent.reader import beside, decoded, read_text
 from pinecall_cli.agent.yaml_nodes import documents
 from pinecall_cli.caller.steps import (
     TIMEOUT_S,
@@ -282,23 +282,20 @@ class CallerReader:
     def play(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
         """Return a file to be played, if it is there."""
         name = self.text(node, "`play`")
-        if name is None:
-            return None
-        file = self.folder / Path(name).expanduser()
+        file = None if name is None else self.file(node, name, "paths start at this file")
+        return None if file is None else Play(file, where)
+
+    def file(self, node: nodes.Node, name: str, hint: str) -> Path | None:
+        """Return the file that ``name`` means, if it is there."""
+        file = beside(self.folder, name)
         try:
             there = file.is_file()
         except (OSError, ValueError):  # a name that no file can have
             there = False
         if not there:
-            shown = shown_path(file)
-            self.problems.error(
-                "missing_file",
-                f"there is no file `{shown}`",
-                node.where,
-                "paths start at this file",
-            )
-            return None
-        return Play(file, where)
+            said = f"there is no file `{shown_path(file)}`"
+            self.problems.error("missing_file", said, node.where, hint)
+        return file if there else None
 
     def silence(self, node: nodes.Node, where: Where, timeout: float) -> Step | None:
         """Return a silence; a pause is one too."""

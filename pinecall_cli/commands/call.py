@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pinecall_cli.commands import options
+from pinecall_cli.commands import complete, options
 
 DIALLING = "When the agent calls a number"
 
@@ -19,6 +19,8 @@ def call(
         typer.Argument(
             metavar="[TARGET]",
             show_default=False,
+            click_type=complete.OR_FILE,
+            autocompletion=complete.agents,
             help="A running agent's name, or an agent file; or a number: the agent calls it.",
         ),
     ] = None,
@@ -36,7 +38,11 @@ def call(
     ] = None,
     caller: Annotated[
         str | None,
-        typer.Option(metavar="FILE.yaml", help="Let a virtual caller call; `-` reads stdin."),
+        typer.Option(
+            metavar="FILE.yaml",
+            click_type=complete.OR_FILE,
+            help="Let a virtual caller call; `-` reads stdin.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -56,6 +62,8 @@ def call(
         str | None,
         typer.Option(
             metavar="A",
+            click_type=complete.OR_FILE,
+            autocompletion=complete.agents,
             rich_help_panel=DIALLING,
             help="Who calls: a running agent's name, or an agent file. May be left out when one "
             "runs.",
@@ -66,6 +74,8 @@ def call(
         typer.Option(
             metavar="WHO",
             show_default=False,
+            click_type=complete.OR_FILE,
+            autocompletion=complete.words("mic", "busy", "no-answer", "reject"),
             rich_help_panel=DIALLING,
             help="Who answers on this machine: mic (this terminal rings; the default on one), "
             "FILE.wav, a virtual caller's FILE.yaml, busy, no-answer or reject.",
@@ -129,7 +139,11 @@ def call(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(metavar="IN[:OUT]", help="Sound devices, by id or part of the name."),
+        typer.Option(
+            metavar="IN[:OUT]",
+            autocompletion=complete.devices,
+            help="Sound devices, by id or part of the name.",
+        ),
     ] = None,
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="List the sound devices and end.")

@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import re
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -42,7 +42,8 @@ class CallLog:
 
     servers: tuple[Running, ...]
     file: Path | None = None
-    """This user's call log, which local servers share; None where a server was named."""
+    """This user's call log, which local servers share, and which the first of them makes; None
+    where a server was named."""
     named: bool = False
     """Whether the server was named: then it has to answer."""
     newest: dict[str, int | None] = field(default_factory=dict)
@@ -57,24 +58,28 @@ class CallLog:
         Raises:
             PinecallError: If a server was named and cannot be asked.
         """
-        servers = await discover.servers(target)
-        path = data_dir() / log_file.FILE
-        own = target.kind == "embedded" and path.exists()
-        return cls(servers, path if own else None, named=target.kind != "embedded")
+        named = target.kind != "embedded"
+        file = None if named else data_dir() / log_file.FILE
+        return cls(await discover.servers(target), file, named=named)
+
+    @property
+    def stored(self) -> bool:
+        """Whether there is a call log of this user's own by now."""
+        return self.file is not None and self.file.exists()
 
     @property
     def places(self) -> str:
         """What is looked at, for people."""
         if self.servers:
             return "calls of " + ", ".join(server.url for server in self.servers)
-        if self.file is not None:
+        if self.stored:
             return f"no local server is running: reading the call log {self.file}"
         return "no local server is running, and no call log is here yet"
 
     async def calls(self, agent: str | None = None) -> list[LoggedCall]:
         """Return all calls there are, each once, the newest first."""
         found: dict[str, LoggedCall] = {}
-        if self.file is not None:
+        if self.stored:
             rows = self._read(lambda db: log_file.read_calls(db, agent=agent, limit=KEPT))
             found = {row.call_id: stored(row) for row in rows}
         asked = (self._ask(server, agent) for server in self.servers)
@@ -91,6 +96,17 @@ class CallLog:
                     found[call.call_id] = call
                     self.homes[call.call_id] = server
         return sorted(found.values(), key=lambda call: call.started_at or 0.0, reverse=True)
+
+    async def known_agent(self, agent: str) -> None:
+        """Make sure that there is, or was, an agent of that name.
+
+        Raises:
+            NotFoundError: If nobody has heard of it; its fix names the closest there is.
+        """
+        names = {call.agent for call in await self.calls()}
+        names |= {one.slug for server in self.servers for one in server.agents}
+        if names and agent not in names:
+            raise NotFoundError(f"no agent `{agent}`, and no call of one", fix=known(agent, names))
 
     async def _ask(self, server: Running, agent: str | None) -> server_log.Calls:
         async with Rest(server.url, server.key) as rest:
@@ -137,16 +153,24 @@ class CallLog:
             async for entry in server_log.entries(rest, call_id, after=after):
                 yield entry
 
-    def stored_entries(self, call_id: str, *, after: int = 0) -> list[LogEntry]:
-        """Return what this user's own call log holds of a call."""
-        if self.file is None:
+    def newest_stored(self, agent: str | None = None) -> int:
+        """Return the highest ``seq`` in this user's own call log; 0 for none."""
+        if not self.stored:
+            return 0
+        return self._read(lambda database: log_file.highest_seq(database, agent=agent))
+
+    def stored_entries(
+        self, call_id: str | None = None, *, agent: str | None = None, after: int = 0
+    ) -> list[LogEntry]:
+        """Return what this user's own call log holds of a call, of an agent, or of all."""
+        if not self.stored:
             return []
 
         def read(database: sqlite3.Connection) -> list[LogEntry]:
             found: list[LogEntry] = []
             last = after
             while page := log_file.read_entries(
-                database, call=call_id, agent=None, org=None, after=last, limit=PAGE
+                database, call=call_id, agent=agent, org=None, after=last, limit=PAGE
             ):
                 last = page[-1].seq
                 found += [
@@ -199,6 +223,13 @@ def begins(call_id: str, name: str) -> bool:
     """Tell whether an id begins with ``name``, or does so behind its kind (``chat-``)."""
     bare = re.sub(r"^[a-z]{1,5}[-_](?=.{4})", "", call_id)
     return bool(name) and (call_id.startswith(name) or bare.startswith(name))
+
+
+def known(agent: str, names: Iterable[str]) -> str:
+    """Return which agents there are or were, the one that was probably meant first."""
+    near = difflib.get_close_matches(agent, sorted(names), 1)
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    return f"{meant}known: {discover.listed(sorted(names))}"
 
 
 def closest(name: str, calls: list[LoggedCall]) -> str:

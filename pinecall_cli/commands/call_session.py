@@ -25,12 +25,13 @@ from pinecall_cli.caller.steps import (
     says,
 )
 from pinecall_cli.caller.yaml_file import load_caller, parse_caller
+from pinecall_cli.commands.complete import remember_devices
 from pinecall_cli.commands.hosting import Place, own_server
 from pinecall_cli.commands.options import names_a_file
+from pinecall_cli.commands.outcome import connected
 from pinecall_cli.commands.signals import ended_by_signals
 from pinecall_cli.commands.talk import Ends, Kept, Taping, devices, player_for, virtual
 from pinecall_cli.errors import (
-    CallFailedError,
     InfrastructureError,
     PinecallError,
     UsageError,
@@ -53,7 +54,6 @@ HANG_UP_WITHIN_S = 1.5
 """For ``call.ended`` to come after Ctrl-C; the contract gives 2 s in all."""
 LOADING_WITHIN_S = 60.0
 """For a server that is still loading its speech engines to answer the call."""
-ENDED_WELL = frozenset({"hangup", "client_hangup", "disconnected", "max_duration", "idle_timeout"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +125,9 @@ def caller_of(options: CallOptions) -> Caller | None:
 
 
 def print_devices(*, json: bool) -> None:
-    """Print the sound devices that `--device` takes."""
+    """Print the sound devices that `--device` takes; TAB offers them from now on."""
     found = list_devices()
+    remember_devices(found)
     if json:
         document = [
             {
@@ -165,6 +166,7 @@ class CallSession:
         self._keyboard: Keyboard | None = None
         self._muted = False
         self._badges: tuple[str, ...] = ()
+        self._taping: Taping | None = None
 
     async def run(self) -> int:
         """Make the call and hold it; return the exit code."""
@@ -202,7 +204,7 @@ class CallSession:
                 stack.callback(kept.writer.close)
                 ends.play = kept.also(ends.play)
             if self.options.record is not None:
-                taping = Taping(self.options.record, call.rate)
+                taping = self._taping = Taping(self.options.record, call.rate)
                 stack.callback(taping.close)
                 ends = taping.tape(ends)
             if isinstance(self.view, LiveView):
@@ -298,8 +300,11 @@ class CallSession:
         if player is not None and failure is None and self._signal is None:
             failure = player.failure
         reason = call.ended.reason if call.ended is not None else "hangup"
-        if failure is None and reason not in ENDED_WELL and not self._quit:
-            failure = CallFailedError(f"the call ended with `{reason}`", code="call_failed")
+        if failure is None and not self._quit:
+            failure = connected(reason)
+        if self._taping is not None:
+            self._taping.close()
+            failure = failure or self._taping.problem
         if failure is not None and self._signal is None and self.options.json:
             self._happened(ErrorRecord.of(failure, at=time.time()))
             failure.told = True  # the summary is the last record

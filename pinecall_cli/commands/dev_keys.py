@@ -99,7 +99,7 @@ class DevKeys:
             case "m":
                 self._mute()
             case "r":
-                self._session.spawn(self._session.reloader.reload_all(), "reload")
+                self._session.spawn(self._session.reload_all(), "reload")
             case "t":
                 self._editor, self._dialling = LineEditor(), False
                 self.show(prompt="", asking="you")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
 import signal
 import sys
@@ -28,9 +27,9 @@ from pinecall_cli.call.records import (
 )
 from pinecall_cli.call.session import SessionState, advance
 from pinecall_cli.commands.dev_keys import DevKeys
-from pinecall_cli.commands.hosting import Place, joined_server, own_server
+from pinecall_cli.commands.hosting import Place, dev_name, joined_server, own_server
 from pinecall_cli.commands.signals import ended_by_signals
-from pinecall_cli.errors import InfrastructureError, PinecallError, UsageError
+from pinecall_cli.errors import ConflictError, InfrastructureError, PinecallError, UsageError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Received
 from pinecall_cli.protocol.ids import slugify
@@ -116,6 +115,8 @@ class DevSession:
         self.reloader: Reloader
         self._stop = asyncio.Event()
         self._ended: tuple[str, int] = ("quit", 0)
+        self._problem: PinecallError | None = None
+        """What ended it, if that is an error."""
         self._work: set[asyncio.Task[None]] = set()
         self._registered = False
 
@@ -152,6 +153,8 @@ class DevSession:
                 self._begin()
             await self._stop.wait()
             await self._end()
+            if self._problem is not None:
+                raise self._problem
         return self._ended[1]
 
     def stop(self, reason: str, code: int = 0) -> None:
@@ -169,6 +172,16 @@ class DevSession:
     def stopping(self) -> bool:
         """Whether the session has been told to end."""
         return self._stop.is_set()
+
+    async def reload_all(self) -> None:
+        """Read every file again, and register again what was taken off the server."""
+        if lost := self.client.displaced:
+            await self.client.connect()
+            for name in lost:
+                await self.client.create(name)
+                text = f"{name} is registered again"
+                self.happened(EngineNotice(at=time.time(), text=text))
+        await self.reloader.reload_all()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run ``work`` beside everything else; its failure is shown, and ends nothing else."""
@@ -190,9 +203,7 @@ class DevSession:
         """Return the name an agent registers under."""
         if self.options.alias:
             return slugify(self.options.alias)
-        if self.target.kind != "hosted" or self.options.prod:
-            return name
-        return f"dev-{slugify(getpass.getuser())}-{name}"
+        return name if self.options.prod else dev_name(name, self.target)
 
     def _told(self, number: signal.Signals) -> None:
         self.stop("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
@@ -317,8 +328,24 @@ class DevSession:
         )
 
     def _disconnected(self, reason: str) -> None:
-        if not self.stopping:
+        if self.stopping:
+            return
+        if "isplaced" in reason:  # our last agent was taken, and nobody connects again
+            self._taken(reason)
+        else:
             self.happened(DevReconnecting(at=time.time(), attempt=0, delay_ms=0))
+
+    def _taken(self, reason: str) -> None:
+        """Wait for somebody to want the agents back; end where nobody can press a key."""
+        waits = isinstance(self.view, LiveView) and not self.options.once
+        fix = "`r` registers them again, `q` quits" if waits else "start `pinecall dev` again"
+        message = f"all agents were taken off the server: {reason}"
+        problem = ConflictError(message, fix=fix, code="displaced")
+        if waits or self.options.json:
+            self.happened(ErrorRecord.of(problem, at=time.time()))
+        if not waits:
+            problem.told, self._problem = self.options.json, problem
+            self.stop("displaced", problem.exit_code)
 
     async def _watch(self) -> None:
         async for changed in watch(self.reloader.files, poll=self.options.poll):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import sys
@@ -15,8 +14,10 @@ from pinecall_cli.agent.load import Loaded, load
 from pinecall_cli.agent.problems import closest, shown_path
 from pinecall_cli.caller.steps import Caller, Play, Wait
 from pinecall_cli.caller.yaml_file import load_caller
-from pinecall_cli.commands.options import names_a_file
+from pinecall_cli.commands.hosting import dev_name
+from pinecall_cli.commands.options import ask_first, names_a_file
 from pinecall_cli.errors import NotAuthorisedError, UsageError, Where
+from pinecall_cli.protocol.commands import CallDial
 from pinecall_cli.protocol.dialable import Dialable, check_number
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.settings import Surroundings, Target, project_file
@@ -84,8 +85,7 @@ class Plan:
         """The name that the agent has at the server; None where it is to be found out."""
         if self.loaded is None:
             return None if self.options.agent is None else slugify(self.options.agent)
-        name = self.loaded.config.name
-        return f"dev-{slugify(getpass.getuser())}-{name}" if self.hosted else name
+        return dev_name(self.loaded.config.name, self.target)
 
 
 def plan_of(options: DialOptions, target: Target, *, interactive: bool) -> Plan:
@@ -162,6 +162,26 @@ def from_number(plan: Plan, agent: str, phones: Sequence[str]) -> Dialable:
         return check_number(HOUSE_NUMBER, strict=False)
     has = f"has {len(phones)} numbers: {', '.join(phones)}" if phones else "has no phone number"
     raise UsageError(f"`{agent}` {has}", fix="say which one it calls from with `--from N`")
+
+
+def frame_of(plan: Plan, agent: str, from_: Dialable) -> CallDial:
+    """Return the frame that has ``agent`` make the call."""
+    options = plan.options
+    limits = {"session_limits": {"max_duration_seconds": options.max_duration}}
+    wishes: dict[str, Any] = {
+        "greeting": options.greeting or None,
+        "metadata": plan.metadata or None,
+        "config": limits if options.max_duration else None,
+        "detect_turn_end": True if options.wait_greeting else None,
+        "ring_timeout": options.ring_timeout,
+        "follow": True if plan.loaded is None else None,
+    }
+    return CallDial(
+        agent_id=agent,
+        to=plan.to.number,
+        from_=from_.number,
+        **{key: value for key, value in wishes.items() if value is not None},
+    )
 
 
 def metadata_of(pairs: Iterable[str]) -> dict[str, Any]:
@@ -259,18 +279,11 @@ def confirm(plan: Plan) -> None:
 
     Raises:
         UsageError: If there is nobody to ask.
+        DeclinedError: If the answer is no.
     """
-    import typer
-
-    if not plan.hosted or plan.options.yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "an outbound call on a hosted server costs money and has to be confirmed",
-            fix="pass `--yes`, or run it in a terminal",
-            code="confirmation_needed",
-        )
-    typer.confirm("Call?", abort=True, err=True)
+    if plan.hosted and not plan.options.yes:
+        nobody = "an outbound call on a hosted server costs money and has to be confirmed"
+        ask_first("Call?", nobody=nobody)
 
 
 def sits_here() -> bool:

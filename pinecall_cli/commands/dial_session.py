@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinecall_cli.audio.devices import Choice, parse_device
 from pinecall_cli.call.records import ErrorRecord, Record, summary
@@ -21,6 +21,7 @@ from pinecall_cli.commands.dial_plan import (
     DialOptions,
     Plan,
     confirm,
+    frame_of,
     from_number,
     phones_of,
     plan_of,
@@ -28,18 +29,15 @@ from pinecall_cli.commands.dial_plan import (
     sits_here,
 )
 from pinecall_cli.commands.hosting import Place, own_server
+from pinecall_cli.commands.outcome import connected, refusal, unanswered
 from pinecall_cli.commands.signals import ended_by_signals
 from pinecall_cli.commands.talk import Ends, Taping, devices, player_for
 from pinecall_cli.errors import (
-    CallFailedError,
-    InfrastructureError,
-    NotFoundError,
     PinecallError,
     ServerUnreachableError,
     UsageError,
 )
 from pinecall_cli.protocol import commands, events
-from pinecall_cli.protocol.dialable import Dialable
 from pinecall_cli.protocol.frames import Received
 from pinecall_cli.sdk import discover
 from pinecall_cli.sdk.client import Pinecall
@@ -51,28 +49,15 @@ from pinecall_cli.view.live import LiveView
 from pinecall_cli.view.region import CALL_KEYS, RINGING_KEYS, Ui
 from pinecall_cli.view.twins import View, open_view
 
+if TYPE_CHECKING:
+    from pinecall_cli.server.embedded import EmbeddedServer
+
 HANG_UP_WITHIN_S = 1.3
 """For ``call.ended`` to come after Ctrl-C; the contract gives 2 s in all."""
 DIALING_WITHIN_S = 15.0
 """For a server to say that it dials, or that it does not."""
 SLACK_S = 3.0
 """Beyond a time limit of ours, before we hang up because the server did not."""
-ENDED_WELL = frozenset({"hangup", "client_hangup", "disconnected", "max_duration", "idle_timeout"})
-UNANSWERED = {
-    "busy": "{to} is busy",
-    "no-answer": "{to} does not answer",
-    "rejected": "{to} rejected the call",
-    "failed": "{to} cannot be reached",
-    "canceled": "the call to {to} was given up",
-}
-REFUSALS: dict[str, type[PinecallError]] = {
-    "ENGINE_UNAVAILABLE": InfrastructureError,
-    "SERVER_DRAINING": InfrastructureError,
-    "NOT_SUPPORTED": InfrastructureError,
-    "AGENT_NOT_FOUND": NotFoundError,
-    "INVALID_NUMBER": UsageError,
-    "NUMBER_NOT_OWNED": UsageError,
-}
 
 
 def run(options: DialOptions, settings: Settings) -> int:
@@ -111,7 +96,7 @@ class DialSession:
         self.telephone: Telephone | None = None
         self.client: Pinecall
         self._agent = ""
-        self._started = False
+        self._started = asyncio.Event()
         self._reason: str | None = None
         self._failure: PinecallError | None = None
         self._over = asyncio.Event()
@@ -120,6 +105,9 @@ class DialSession:
         self._leaving = False
         self._keyboard: Keyboard | None = None
         self._muted = False
+        self._taping: Taping | None = None
+        self._unshown: OSError | None = None
+        self._embedded: EmbeddedServer | None = None
         self._main: asyncio.Task[Any] | None = None
         """What is to be given up while nothing has been dialled."""
         self._work: set[asyncio.Task[Any]] = set()
@@ -154,7 +142,7 @@ class DialSession:
             )
             stack.enter_context(self._keyboard)
         self._main = None
-        self.client.send(self._frame(from_))
+        self.client.send(frame_of(self.plan, self._agent, from_))
         await self._follow(telephone)
         if player is not None and self._failure is None and self._signal is None:
             self._failure = player.failure
@@ -177,6 +165,7 @@ class DialSession:
                 place = await stack.enter_async_context(
                     own_server([self._agent], record=self.options.record, notice=self._notice)
                 )
+                self._embedded = place.embedded
         self.client = Pinecall(place.key, place.url, auto_reconnect=False)
         stack.push_async_callback(self.client.disconnect)
         self.client.tap(self._heard)
@@ -200,7 +189,7 @@ class DialSession:
         """Return where the agent runs that is named, or the only one there is."""
         name = self.plan.name
         if name is None:
-            name = await self._only_agent()
+            name = await discover.only(self.plan.target, how="choose one with `--agent`")
         found = await discover.find(name, self.plan.target)
         self._agent = name
         if self.options.record is not None and self.plan.answer is None:
@@ -210,19 +199,6 @@ class DialSession:
             )
         phones = next((a.phones for a in found.agents if a.slug == name), None)
         return Place(found.url, found.key), phones or ()
-
-    async def _only_agent(self) -> str:
-        servers = await discover.servers(self.plan.target)
-        names = sorted({agent.slug for server in servers for agent in server.agents})
-        if len(names) == 1:
-            return names[0]
-        if not names:
-            raise NotFoundError(
-                "no agent is running that could call",
-                fix="name an agent's file with `--agent`, or run one with `pinecall dev FILE`",
-            )
-        listed = ", ".join(f"`{name}`" for name in names)
-        raise UsageError(f"several agents are running: {listed}", fix="choose one with `--agent`")
 
     async def _player(self) -> Player | None:
         answer = self.plan.answer
@@ -260,27 +236,9 @@ class DialSession:
         """Return what records the call here, where the server does not do it for us."""
         if self.options.record is None or self.plan.loaded is not None:
             return lambda ends: ends
-        taping = Taping(self.options.record, PHONE_RATE)
+        taping = self._taping = Taping(self.options.record, PHONE_RATE)
         stack.callback(taping.close)
         return taping.tape
-
-    def _frame(self, from_: Dialable) -> commands.CallDial:
-        options = self.options
-        limits = {"session_limits": {"max_duration_seconds": options.max_duration}}
-        wishes: dict[str, Any] = {
-            "greeting": options.greeting or None,
-            "metadata": self.plan.metadata or None,
-            "config": limits if options.max_duration else None,
-            "detect_turn_end": True if options.wait_greeting else None,
-            "ring_timeout": options.ring_timeout,
-            "follow": True if self.plan.loaded is None else None,
-        }
-        return commands.CallDial(
-            agent_id=self._agent,
-            to=self.plan.to.number,
-            from_=from_.number,
-            **{key: value for key, value in wishes.items() if value is not None},
-        )
 
     # -- the call --------------------------------------------------------------------------
 
@@ -317,11 +275,19 @@ class DialSession:
         except TimeoutError:
             url = self.plan.target.url or "the server"
             raise ServerUnreachableError(f"{url} does not say that it dials") from None
-        ring = self.options.ring_timeout
-        if ring is not None and not self._started:
-            await asyncio.sleep(ring + SLACK_S)
-            if not self._started:
-                self._leave()
+        if (ring := self.options.ring_timeout) is not None:
+            await self._within(ring, self._started)
+        await self._started.wait()
+        if (longest := self.options.max_duration) is not None:
+            await self._within(longest, self._over)
+
+    async def _within(self, limit_s: float, event: asyncio.Event) -> None:
+        """Hang up if something has not happened by then."""
+        try:
+            async with asyncio.timeout(limit_s + SLACK_S):
+                await event.wait()
+        except TimeoutError:
+            self._leave()
 
     def _heard(self, received: Received) -> None:
         frame = received.frame
@@ -339,7 +305,7 @@ class DialSession:
         self._happened(received)
         match frame:
             case events.CallStarted():
-                self._started = True
+                self._started.set()
             case events.CallError():
                 self._failure = refusal(frame)
             case events.CallEnded(reason=reason):
@@ -360,7 +326,11 @@ class DialSession:
         now = time.time()
         frame = what.frame if isinstance(what, Received) else what
         self.state = advance(self.state, frame, at=now)
-        self.view.show(self.state, what, at=now)
+        try:
+            self.view.show(self.state, what, at=now)
+        except OSError as problem:  # the disk that stdout leads to is full: hang up, then say so
+            self._unshown = problem
+            self._leave()
 
     # -- the end ---------------------------------------------------------------------------
 
@@ -368,7 +338,10 @@ class DialSession:
         """Say how it went, in the last record, the exit code, or an error."""
         failure = self._failure
         if failure is None and not self._leaving and self._reason is not None:
-            failure = self._judged(self._reason)
+            to = self.plan.to.shown
+            answered = self._started.is_set()
+            failure = connected(self._reason) if answered else unanswered(self._reason, to)
+        failure = failure or self._unrecorded()
         if failure is not None and self._signal is None and self.options.json:
             self._happened(ErrorRecord.of(failure, at=time.time()))
             failure.told = True
@@ -377,18 +350,21 @@ class DialSession:
             self._happened(summary(state, at=time.time()))
         if self._signal is not None:
             return 128 + self._signal
+        if self._unshown is not None:
+            raise self._unshown
         if failure is not None:
             self.view.close()
             raise failure
         return 0
 
-    def _judged(self, reason: str) -> CallFailedError | None:
-        if self._started:
-            if reason in ENDED_WELL:
-                return None
-            return CallFailedError(f"the call ended with `{reason}`")
-        text = UNANSWERED.get(reason, "the call to {to} was not connected: " + reason)
-        return CallFailedError(text.format(to=self.plan.to.shown), code=reason)
+    def _unrecorded(self) -> PinecallError | None:
+        """Return why not all of the call was recorded, which it was meant to be."""
+        if self._taping is not None:
+            self._taping.close()
+            return self._taping.problem
+        if self._embedded is None or self.options.record is None:
+            return None
+        return self._embedded.server.recording_problem
 
     def _interrupt(self, number: signal.Signals) -> None:
         self._signal = number
@@ -459,10 +435,3 @@ class DialSession:
     def _notice(self, text: str) -> None:
         if not self.options.quiet:
             say(text)
-
-
-def refusal(event: events.CallError) -> PinecallError:
-    """Return a dial's refusal as one of our errors."""
-    code = event.code if isinstance(event.code, str) else ""
-    kind = REFUSALS.get(code, CallFailedError)
-    return kind(event.error or "the dial was refused", code=code.lower() or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pinecall_cli.errors import InfrastructureError
+from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.sdk import discover
 from pinecall_cli.settings import Secret, Target, data_dir, run_dir
 
@@ -33,6 +35,7 @@ async def own_server(
     *,
     port: int = 0,
     record: Path | None = None,
+    speech: bool = True,
     notice: Callable[[str], None],
 ) -> AsyncIterator[Place]:
     """Run the embedded server for agents of these names.
@@ -41,6 +44,7 @@ async def own_server(
         names: The slugs that will be registered on it.
         port: Its port; 0 for any.
         record: Where to record every call.
+        speech: Whether to load the speech engines at once, not at the first call that needs them.
         notice: Told, from another thread, what stands in for what an agent asks for.
 
     Raises:
@@ -48,11 +52,13 @@ async def own_server(
         InfrastructureError: If the port is taken.
     """
     discover.refuse_held(names, await discover.running())
+    from pinecall_cli.engines.choose import OnDemand, SpeechEngines
     from pinecall_cli.server.embedded import EmbeddedServer
 
     server = EmbeddedServer(
         port=port,
         data=data_dir(),
+        engines=SpeechEngines() if speech else OnDemand(),
         run_dir=run_dir(),
         environ=os.environ,
         notice=notice,
@@ -60,6 +66,14 @@ async def own_server(
     )
     async with server:
         yield Place(server.url, Secret(server.key), server)
+
+
+def dev_name(name: str, target: Target) -> str:
+    """Return the name that a file's agent registers under while it is worked on.
+
+    On a hosted server it never takes the place of the one in production.
+    """
+    return f"dev-{slugify(getpass.getuser())}-{name}" if target.kind == "hosted" else name
 
 
 def joined_server(target: Target) -> Place:

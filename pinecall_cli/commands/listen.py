@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pinecall_cli.commands import options
+from pinecall_cli.commands import complete, options
 
 
 def listen(
@@ -16,6 +16,7 @@ def listen(
         typer.Argument(
             metavar="[CALL_ID]",
             show_default=False,
+            autocompletion=complete.live_calls,
             help="A live call, or the beginning of its id; the only one, if left out.",
         ),
     ] = None,
@@ -32,7 +33,11 @@ def listen(
     ] = False,
     device: Annotated[
         str | None,
-        typer.Option(metavar="OUT", help="The loudspeaker, by id or part of its name."),
+        typer.Option(
+            metavar="OUT",
+            autocompletion=complete.loudspeakers,
+            help="The loudspeaker, by id or part of its name.",
+        ),
     ] = None,
     server: options.Server = None,
     api_key: options.ApiKey = None,

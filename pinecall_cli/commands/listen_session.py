@@ -11,12 +11,19 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinecall_cli.agent.problems import closest
+from pinecall_cli.audio.device_errors import LIST
 from pinecall_cli.audio.devices import Speaker, parse_device
 from pinecall_cli.audio.mix import JitterBuffer
 from pinecall_cli.audio.pcm import FRAME_MS, level_dbfs
 from pinecall_cli.audio.wav import WavWriter
 from pinecall_cli.commands.signals import ended_by_signals
-from pinecall_cli.errors import AudioDeviceError, InfrastructureError, NotFoundError, UsageError
+from pinecall_cli.errors import (
+    AudioDeviceError,
+    NotFoundError,
+    PinecallError,
+    UsageError,
+)
 from pinecall_cli.protocol.log import MARKER_TYPES, LogEntry
 from pinecall_cli.sdk import discover
 from pinecall_cli.sdk.discover import Running
@@ -30,6 +37,7 @@ from pinecall_cli.view.output import Output
 RECENT = 50
 """Newest calls of a server that are looked through for live ones."""
 TEXT_CHANNELS = frozenset({"chat", "whatsapp"})
+WITHOUT_SOUND = "`--no-audio` reads along, and `--record FILE.wav` keeps the sound"
 LAST_WORDS_S = 1.0
 """For the last entries of the log, when the sound is over."""
 
@@ -61,6 +69,11 @@ def run(options: ListenOptions, settings: Settings) -> int:
     )
     if options.raw and options.json:
         raise UsageError("`--raw` and `--json` both want stdout", fix="leave one of them out")
+    if options.raw and sys.stdout.isatty():
+        raise UsageError(
+            "raw sound is nothing for a terminal",
+            fix="pipe it on, such as `| aplay -f S16_LE -r 16000`, or keep it with `--record`",
+        )
     return asyncio.run(ListenSession(options, settings.target()).run())
 
 
@@ -99,7 +112,9 @@ def named(call_id: str, live: list[Found]) -> Found:
         ids = ", ".join(one.call.call_id for one in fitting)
         raise UsageError(f"several live calls begin with `{call_id}`: {ids}")
     if not fitting:
-        raise NotFoundError(f"no live call `{call_id}`", fix=listed(live))
+        near = closest(call_id, (one.call.call_id for one in live))
+        meant = f"did you mean `{near}`? " if near else ""
+        raise NotFoundError(f"no live call `{call_id}`", fix=meant + listed(live))
     return fitting[0]
 
 
@@ -123,15 +138,15 @@ class ListenSession:
     async def run(self) -> int:
         """Listen until the call ends; return the exit code."""
         found = await self._chosen()
-        if not self.options.quiet:
-            print(  # noqa: T201 - talk, beside the view on stdout
-                f"listening to {found.call.call_id} ({found.call.agent}) on {found.server.url}",
-                file=sys.stderr,
-            )
         async with AsyncExitStack() as stack:
             audio = await stack.enter_async_context(
                 await LiveAudio.open(found.server.url, found.server.key, found.call.call_id)
             )
+            if not self.options.quiet:
+                print(  # noqa: T201 - talk, beside the view on stdout
+                    f"listening to {found.call.call_id} ({found.call.agent}) on {found.server.url}",
+                    file=sys.stderr,
+                )
             self.view = open_listen_view(
                 json=self.options.json,
                 plain=self.options.plain,
@@ -171,12 +186,16 @@ class ListenSession:
         if self.options.record is not None:
             writer = WavWriter(self.options.record, rate)
             stack.callback(writer.close)
-            sinks.append(kept(writer, self.options.record))
+            sinks.append(writer.write)
         if self.options.raw:
             sinks.append(Output(sys.stdout.buffer, on_closed=self._over.set).write)
         if self.options.audio:
             choice = parse_device(f":{self.options.device}" if self.options.device else ":")
-            speaker = await stack.enter_async_context(Speaker(choice.output, rate=rate))
+            try:
+                speaker = await stack.enter_async_context(Speaker(choice.output, rate=rate))
+            except AudioDeviceError as problem:
+                problem.fix = f"{WITHOUT_SOUND}; {LIST}"
+                raise
             player = Player(speaker, rate, self._lost_speaker)
             await stack.enter_async_context(player)
             sinks.append(player.buffer.push)
@@ -190,7 +209,12 @@ class ListenSession:
         reading = loop.create_task(self._read(found), name="read")
         leaving = loop.create_task(self._over.wait(), name="leave")
         try:
-            await asyncio.wait({hearing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {hearing, leaving, reading}, return_when=asyncio.FIRST_COMPLETED
+            )
+            if reading in done:  # the log ends a moment before the sound does, or cannot be read
+                self._has_read(reading)
+                await asyncio.wait({hearing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if hearing.done():
                 await hearing
                 await asyncio.wait({reading, leaving}, timeout=LAST_WORDS_S)
@@ -218,6 +242,20 @@ class ListenSession:
             async for entry in read:
                 self.view.show(entry)
 
+    def _has_read(self, reading: asyncio.Task[None]) -> None:
+        """Take the end of the transcript; the sound goes on without it, if there is one.
+
+        Raises:
+            PinecallError: If the transcript cannot be had, and is all that was asked for.
+        """
+        problem = reading.exception()
+        if problem is None:
+            return
+        sound = self.options.audio or self.options.raw or self.options.record is not None
+        if not (sound and isinstance(problem, PinecallError)):
+            raise problem
+        self.view.notice(f"no transcript: {problem.message}")
+
     def _interrupt(self, number: signal.Signals) -> None:
         self._signal = number
         self._over.set()
@@ -233,22 +271,6 @@ async def entries(stream: LogStream) -> AsyncGenerator[LogEntry, None]:
         async for entry in attached:
             if entry.type not in MARKER_TYPES:
                 yield entry
-
-
-def kept(writer: WavWriter, path: Path) -> Callable[[bytes], None]:
-    """Return what writes sound to a file; a full disk ends it with an error of ours."""
-
-    def write(sound: bytes) -> None:
-        try:
-            writer.write(sound)
-        except OSError as problem:
-            raise InfrastructureError(
-                f"cannot write to `{path}`: {problem.strerror or problem}",
-                code="recording",
-                fix="what was recorded until now is there; make room, or record elsewhere",
-            ) from None
-
-    return write
 
 
 class Player:

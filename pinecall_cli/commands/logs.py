@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pinecall_cli.commands import options
+from pinecall_cli.commands import complete, options
 
 
 def logs(
@@ -16,15 +16,25 @@ def logs(
         typer.Argument(
             metavar="[CALL_ID]",
             show_default=False,
+            autocompletion=complete.calls,
             help="A call, or the beginning of its id; left out: the list of calls.",
         ),
     ] = None,
     agent: Annotated[
-        str | None, typer.Option(metavar="SLUG", help="Calls of this agent alone.")
+        str | None,
+        typer.Option(
+            metavar="SLUG",
+            autocompletion=complete.known_agents,
+            help="Calls of this agent alone.",
+        ),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="10m", help="Calls of this time: 30s, 10m, 2h, 7d. Live ones too."),
+        typer.Option(
+            metavar="10m",
+            autocompletion=complete.words("10m", "1h", "24h", "7d"),
+            help="Calls of this time: 30s, 10m, 2h, 7d. Live ones too.",
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Calls to list.")] = 20,
     follow: Annotated[
@@ -38,7 +48,11 @@ def logs(
     ] = False,
     event: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Entries of these types alone: `tool.*`; repeatable."),
+        typer.Option(
+            metavar="GLOB",
+            autocompletion=complete.entries,
+            help="Entries of these types alone: `tool.*`; repeatable.",
+        ),
     ] = None,
     grep: Annotated[
         str | None,
@@ -48,6 +62,7 @@ def logs(
         str | None,
         typer.Option(
             metavar="FORMAT",
+            autocompletion=complete.words("txt", "json", "srt", "vtt", "wav"),
             help="txt, json, srt, vtt (captions, by word times) or wav (a recorded call).",
         ),
     ] = None,

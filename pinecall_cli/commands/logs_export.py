@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pinecall_cli.call.captions import cues, srt, vtt
-from pinecall_cli.errors import InfrastructureError, NotFoundError, UsageError
+from pinecall_cli.commands.whole_file import keep
+from pinecall_cli.errors import NotFoundError, UsageError
 from pinecall_cli.protocol.log import LogEntry
 from pinecall_cli.sdk.log import LoggedCall
+from pinecall_cli.server.log_file import RECORDINGS
 from pinecall_cli.settings import data_dir
 from pinecall_cli.view.ndjson import iso
 from pinecall_cli.view.output import Output
@@ -91,19 +91,19 @@ def recording(call: LoggedCall, entries: list[LogEntry]) -> Path:
     """Return where a call's recording is.
 
     Raises:
-        NotFoundError: If it was not recorded, or the recording is kept elsewhere.
+        NotFoundError: If it was not recorded, or the recording is gone.
     """
     said = [e.data.get("recording_url") for e in entries if e.type == "call.summary"]
     name = "".join(c if c.isalnum() or c in "-_" else "_" for c in call.call_id)[:80]
     places = [Path(path.removeprefix("file://")) for path in said if isinstance(path, str)]
-    places.append(data_dir() / "recordings" / f"{name}.wav")
+    places.append(data_dir() / RECORDINGS / f"{name}.wav")
     for place in places:
         if place.is_file():
             return place
     raise NotFoundError(
         f"call `{call.call_id}` has no recording in {places[-1].parent}",
-        fix="`pinecall dev --record DIR` and `pinecall call --record DIR` keep one in DIR; with "
-        "`media: {recording: true}` in the agent's file its calls are kept here",
+        fix="`pinecall dev --record DIR` and `pinecall call --record DIR` keep one, and so does "
+        "`media: {recording: true}` in the agent's file",
         code="not_recorded",
     )
 
@@ -116,31 +116,3 @@ def copier(source: Path) -> Callable[[BinaryIO], None]:
             shutil.copyfileobj(opened, file)
 
     return write
-
-
-def keep(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file whole or not at all; a file that was there stays until the new one is.
-
-    Raises:
-        UsageError: If there is no such folder, or it may not be written to.
-        InfrastructureError: If the disk is full.
-    """
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    except OSError as problem:
-        raise UsageError(f"cannot write `{path}`: {reason(problem)}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.replace(name, path)
-    except OSError as problem:
-        raise InfrastructureError(
-            f"cannot write `{path}`: {reason(problem)}", code="disk"
-        ) from None
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def reason(problem: OSError) -> str:
-    """Return the system's word for a problem."""
-    return (problem.strerror or str(problem)).lower()

@@ -1,8 +1,8 @@
 """``logs --follow``: every entry once and in order, through lost connections and new servers.
 
 Where no server is named, all local ones are followed: those that run, and those that come. They
-share a call log, so one that is started again tells what the one before had no time to tell; the
-highest ``seq`` of each call that was printed decides what is new.
+share a call log, and what one that is gone had no time to tell is read there; the highest ``seq``
+of each call that was printed decides what is new.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from types import FrameType
 from typing import Protocol
 
 from pinecall_cli.commands.call_log import CallLog
-from pinecall_cli.errors import NotAuthorisedError, PinecallError, ServerUnreachableError
+from pinecall_cli.errors import (
+    InfrastructureError,
+    NotAuthorisedError,
+    PinecallError,
+    ServerUnreachableError,
+)
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.log import MARKER_TYPES, LogEntry
 from pinecall_cli.sdk import discover
@@ -26,13 +31,17 @@ from pinecall_cli.sdk.discover import Running
 from pinecall_cli.sdk.log import ALL, LoggedCall, LogStream
 from pinecall_cli.sdk.rest import Rest
 from pinecall_cli.settings import Secret, Target
+from pinecall_cli.settings.endings import ending_signals
 from pinecall_cli.view.output import Output
 
 SEQS_PER_S = 1_000_000
 """A local server's ``seq`` is never behind its clock in microseconds: what one that comes later
 has to tell of the time since we began has a higher one than the time we began at."""
 LOOK_S = 0.5
-"""Between two looks for new local servers: reading a folder, nobody is asked."""
+"""Between two looks for new local servers, and for what none of them has told: reading a folder
+and the call log's last line, nobody is asked."""
+LATE_S = 10.0
+"""How much later than it was stamped an entry may be written, by a server that is very busy."""
 AGENTS_S = 5.0
 """Between two looks for new agents, where each has to be followed by itself."""
 PATIENCE_S = 300.0
@@ -67,6 +76,38 @@ class Asked(Protocol):
         """Whether to say less on stderr."""
 
 
+def first_of(problems: BaseExceptionGroup[Exception]) -> Exception:
+    """Return the first of the problems that ended tasks side by side."""
+    problem = problems.exceptions[0]
+    return first_of(problem) if isinstance(problem, BaseExceptionGroup) else problem
+
+
+class Unread:
+    """Notices entries of the call log that no server tells, from one look to the next."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+        self._problem: InfrastructureError | None = None
+
+    def stays(self, found: CallLog, agent: str | None, *, above: int) -> bool:
+        """Tell whether the newest entry is the one of the last look, and has not come.
+
+        Raises:
+            InfrastructureError: If the log could not be read at the last look either; the first
+                time it may just be being made.
+        """
+        before = self._newest
+        try:
+            self._newest = found.newest_stored(agent)
+        except InfrastructureError as problem:
+            if self._problem is not None:
+                raise
+            self._problem = problem
+            return False
+        self._problem = None
+        return above < self._newest == before
+
+
 class Following:
     """One run of ``logs --follow``."""
 
@@ -91,6 +132,10 @@ class Following:
         self._writing = False
         self._not_before = 0.0
         """Entries before it are not shown, in epoch seconds."""
+        self._highest = 0
+        """The highest ``seq`` of all that came."""
+        self._filed = 0
+        """Up to where the call log was read, and nothing earlier can still be written."""
 
     def run(self) -> int:
         """Follow until interrupted, or until the call is over; return the exit code.
@@ -111,9 +156,7 @@ class Following:
             received.append(number)
             loop.call_soon_threadsafe(following.cancel)
 
-        before = {
-            number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        before = {number: signal.signal(number, asked) for number in ending_signals()}
         try:
             await following
         except asyncio.CancelledError:
@@ -126,6 +169,10 @@ class Following:
 
     async def _follow(self) -> None:
         found = await CallLog.found(self._target)
+        if self._call_id is None and (agent := self._named_agent) is not None:
+            there = [one.slug for server in found.servers for one in server.agents]
+            if agent not in there:
+                self._say(f"no agent `{agent}` yet; {discover.others(agent, there)}")
         if self._call_id is not None:
             await self._one_call(found, await found.find(self._call_id, self._named_agent))
         elif self._target.kind == "embedded":
@@ -195,7 +242,7 @@ class Following:
                             group.create_task(self._print(stream))
                     await asyncio.sleep(AGENTS_S)
         except ExceptionGroup as problems:
-            raise problems.exceptions[0] from None
+            raise first_of(problems) from None
 
     # --- all local servers ---
 
@@ -213,6 +260,17 @@ class Following:
             self._say("following " + ", ".join(server.url for server in found.servers))
         else:
             self._say("no local server is running: waiting for one")
+        self._filed = min(starts.values(), default=int(self._begun * SEQS_PER_S))
+        unread = Unread()
+        try:
+            await self._watch_servers(found, starts, unread)
+        except ExceptionGroup as problems:
+            raise first_of(problems) from None
+
+    async def _watch_servers(
+        self, found: CallLog, starts: Mapping[str, int], unread: Unread
+    ) -> None:
+        """Follow each server from the moment when it is there; nothing but an error ends it."""
         streams: dict[str, asyncio.Task[None]] = {}
         refused: set[tuple[str, Secret]] = set()
         async with asyncio.TaskGroup() as group:
@@ -225,14 +283,26 @@ class Following:
                     running = Running(server.url, server.key, (), server)
                     if server.url not in starts and server.url not in streams:
                         self._say(f"following {server.url}")
-                    work = self._local_server(running, after, refused)
+                    work = self._local_server(found, running, after, refused)
                     streams[server.url] = group.create_task(work)
+                if unread.stays(found, self._named_agent, above=max(self._highest, self._filed)):
+                    self._read_on(found)
                 await asyncio.sleep(LOOK_S)
 
+    def _read_on(self, found: CallLog) -> None:
+        """Print what the call log holds and no server has told: of one that is gone."""
+        entries = found.stored_entries(agent=self._named_agent, after=self._filed)
+        for entry in entries:
+            self._take(entry)
+        if entries:
+            self._filed = max(self._filed, entries[-1].seq - int(LATE_S * SEQS_PER_S))
+
     async def _local_server(
-        self, server: Running, after: int, refused: set[tuple[str, Secret]]
+        self, found: CallLog, server: Running, after: int, refused: set[tuple[str, Secret]]
     ) -> None:
-        stream = self._stream(server, self._agent, after, first_try=False)
+        stream = self._stream(
+            server, self._agent, after, first_try=False, lost=lambda: self._read_on(found)
+        )
         try:
             await self._print(stream)
         except ServerUnreachableError:
@@ -253,7 +323,15 @@ class Following:
         ]
         return min(wanted) - 1 if wanted else newest or 0
 
-    def _stream(self, server: Running, agent: str, after: int, *, first_try: bool) -> LogStream:
+    def _stream(
+        self,
+        server: Running,
+        agent: str,
+        after: int,
+        *,
+        first_try: bool,
+        lost: Callable[[], None] = lambda: None,
+    ) -> LogStream:
         return LogStream(
             server.url,
             self._key_of(server),
@@ -261,7 +339,7 @@ class Following:
             after=after,
             first_try=first_try,
             patience_s=PATIENCE_S if first_try else RESTART_S,
-            on_lost=self._lost(server.url),
+            on_lost=self._lost(server.url, lost),
             on_back=self._back(server.url),
         )
 
@@ -287,6 +365,7 @@ class Following:
             if entry.seq <= self._seen.get(entry.call, 0):
                 return
             self._seen[entry.call] = entry.seq
+            self._highest = max(self._highest, entry.seq)
         if entry.ts < self._not_before:
             return
         self._writing = True
@@ -299,8 +378,12 @@ class Following:
         if not self._quiet:
             sys.stderr.write(f"{text}\n")
 
-    def _lost(self, url: str) -> Callable[[str], None]:
-        return lambda why: self._say(f"lost {url} ({why}); trying to come back")
+    def _lost(self, url: str, then: Callable[[], None] = lambda: None) -> Callable[[str], None]:
+        def lost(why: str) -> None:
+            self._say(f"lost {url} ({why}); trying to come back")
+            then()
+
+        return lost
 
     def _back(self, url: str) -> Callable[[], None]:
         return lambda: self._say(f"{url} is back, nothing is missing")

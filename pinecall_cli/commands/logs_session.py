@@ -179,6 +179,8 @@ async def read(options: LogsOptions, filters: Filters, target: Target) -> int:
     agent = None if options.agent is None else slugify(options.agent)
     if options.call_id is None:
         calls = await found.calls(agent)
+        if agent is not None and not calls:
+            await found.known_agent(agent)
         chosen = [c for c in calls if c.live or since is None or (c.started_at or 0.0) >= since]
         live = [call for call in chosen[options.limit :] if call.live]
         print_calls([*chosen[: options.limit], *live], options)

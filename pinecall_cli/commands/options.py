@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pinecall_cli.commands import complete
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pinecall_cli.agent.load import Loaded
     from pinecall_cli.settings import Settings
 
 PANEL = "Common options"
@@ -17,6 +22,7 @@ Server = Annotated[
         "--server",
         metavar="URL",
         show_default=False,
+        autocompletion=complete.servers,
         rich_help_panel=PANEL,
         help="The server to use, else PINECALL_URL.",
     ),
@@ -63,12 +69,39 @@ def settings(server: str | None, api_key: str | None, local: bool) -> Settings:
 
     What was ignored on the way is said on stderr.
     """
+    from pinecall_cli.commands.typed_key import read_key
     from pinecall_cli.settings import Flags, Surroundings, resolve
 
-    found = resolve(Flags(server, api_key, local), Surroundings.here())
+    found = resolve(Flags(server, api_key, local), Surroundings.here(), read_key=read_key)
     for notice in found.notices:
-        typer.echo(notice, err=True)
+        typer.echo(inert(notice), err=True)
     return found
+
+
+def ask_first(question: str, *, nobody: str, about: str | None = None) -> None:
+    """Ask on the terminal before something that cannot be taken back.
+
+    Args:
+        question: What is asked.
+        nobody: What is wrong when there is nobody to ask.
+        about: What is said before the question.
+
+    Raises:
+        UsageError: If there is nobody to ask.
+        DeclinedError: If the answer is no, which is the default.
+    """
+    import sys
+
+    from pinecall_cli.errors import DeclinedError, UsageError
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            nobody, fix="pass `--yes`, or run it in a terminal", code="confirmation_needed"
+        )
+    if about is not None:
+        typer.echo(inert(about), err=True)
+    if not typer.confirm(question, err=True):
+        raise DeclinedError("nothing was done: the answer was no")
 
 
 def names_a_file(target: str) -> bool:
@@ -82,6 +115,13 @@ def names_a_file(target: str) -> bool:
         or any(separator in target for separator in separators)
         or Path(target).exists()
     )
+
+
+def tell_warnings(loaded: Iterable[Loaded]) -> None:
+    """Say on stderr what is odd about agents that load all the same."""
+    for one in loaded:
+        for text in (*one.notices, *(f"{w.where}: {w.message}" for w in one.warnings)):
+            typer.echo(inert(text), err=True)
 
 
 def inert(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a command in order, and whatever hangs, in time."""
+"""Ctrl-C, SIGTERM, SIGHUP: the first ends a command in order, and whatever hangs, in time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from pinecall_cli.settings.endings import ending_signals
+
 LAST_S = 1.5
 """For the orderly end; then the process ends as it is. The first Ctrl-C promises 2 s in all."""
 
@@ -18,8 +20,9 @@ LAST_S = 1.5
 def ended_by_signals(
     asked: Callable[[signal.Signals], None], *, tidy: Callable[[], None]
 ) -> Iterator[None]:
-    """Hand the first SIGINT or SIGTERM to ``asked``, on the loop; end the process at the second.
+    """Hand the first SIGINT, SIGTERM or SIGHUP to ``asked``; end the process at the second.
 
+    ``asked`` is called on the loop. SIGHUP (the terminal is gone) stays ignored under `nohup`.
     The process ends by itself too if the first has not ended it in `LAST_S`: an agent's tool that
     holds up the loop would hold up Ctrl-C with it. ``tidy`` puts the terminal back before that;
     it may be called from another thread. Must be entered on the main thread, in a running loop.
@@ -49,7 +52,7 @@ def ended_by_signals(
 
     watching = threading.Thread(target=watch, name="pinecall-signals", daemon=True)
     watching.start()
-    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, take) for number in ending_signals()}
     try:
         yield
     finally:

@@ -20,11 +20,13 @@ from pinecall_cli.engines import engine
 from pinecall_cli.engines.choose import INSTALL
 from pinecall_cli.engines.types import Synthesiser
 from pinecall_cli.engines.worker import Worker
-from pinecall_cli.errors import EngineError, InfrastructureError
+from pinecall_cli.errors import EngineError, PinecallError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event, Received
 from pinecall_cli.sdk.mic import MicCall
-from pinecall_cli.server.recording import Recorder
+from pinecall_cli.server.log_file import RECORDINGS
+from pinecall_cli.server.recording import Recorder, remember
+from pinecall_cli.settings import data_dir
 
 FRAME_S = FRAME_MS / 1000
 
@@ -154,6 +156,8 @@ class Taping:
         self._caller: deque[bytes] = deque()
         self._agent: deque[bytes] = deque()
         self._recorder: Recorder | None = None
+        self.problem: PinecallError | None = None
+        """Why not all of the call is there."""
 
     def tape(self, ends: Ends) -> Ends:
         """Return ends that are recorded."""
@@ -186,14 +190,11 @@ class Taping:
             self._recorder.join(1.0)
 
     def _begin(self, call_id: str) -> None:
-        try:
-            self._recorder = Recorder(self._folder, call_id, self._rate)
-        except OSError as problem:
-            raise InfrastructureError(
-                f"cannot record to `{self._folder}`: {problem.strerror or problem}",
-                code="recording",
-                fix="name a folder that can be written to",
-            ) from None
+        self._recorder = Recorder(self._folder, call_id, self._rate, failed=self._failed)
+        remember(self._recorder.wav, data_dir() / RECORDINGS)
+
+    def _failed(self, problem: PinecallError) -> None:
+        self.problem = problem
 
     def _pass_on(self) -> None:
         while self._caller and self._agent:

@@ -109,6 +109,21 @@ class SpeechEngines:
         return warm(engine("hibari")())
 
 
+class OnDemand(SpeechEngines):
+    """Speech engines that are loaded when the first call needs them, and not before.
+
+    For a server that is there to be written to: they take 2 s and 300 MB (measured on 2 cores).
+    """
+
+    def load(self) -> None:
+        """Load nothing yet."""
+
+    async def wait(self) -> SpeechEngines:
+        """Return the engines when they are loaded, which begins now; raises as its base does."""
+        super().load()
+        return await asyncio.wrap_future(self.ready)
+
+
 def warm(loaded: Any) -> Any:
     """Return an engine that has run once, so that the first call is not slow."""
     loaded.warm_up()

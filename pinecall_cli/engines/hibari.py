@@ -63,16 +63,17 @@ class Hibari:
         self._voice = hibari.Hibari(model=graph, threads=1)
         self._worker = Worker("hibari")
 
-    async def synthesise(self, text: str) -> Speech:
+    async def synthesise(self, text: str, *, speed: float = 1.0) -> Speech:
         """Return ``text`` spoken, silence at both edges trimmed; any text can be.
 
-        Sentences are jobs of their own, so a long text does not keep others waiting. Text in
-        which there is nothing to say gives no sound, its words all at 0 s.
+        ``speed`` goes from 0.5, slow, to 2. Sentences are jobs of their own, so a long text does
+        not keep others waiting. Text in which there is nothing to say gives no sound, its words
+        all at 0 s.
         """
         words, plan = await self._worker.run(self._plan, text)
         parts: list[_Part] = []
         for sentence in plan:
-            parts += await self._worker.run(self._utter, words, sentence)
+            parts += await self._worker.run(self._utter, words, sentence, speed)
         return await self._worker.run(_joined, words, parts)
 
     def speak(self, text: str) -> Speech:
@@ -89,11 +90,13 @@ class Hibari:
         words = speakable(text)
         return words, list(sentences(words, self._voice.split_sentences))
 
-    def _utter(self, words: Sequence[Word], sentence: Sequence[int]) -> list[_Part]:
+    def _utter(
+        self, words: Sequence[Word], sentence: Sequence[int], speed: float = 1.0
+    ) -> list[_Part]:
         reading = read(words, sentence, self._voice.g2p)
-        return [self._say(chunk) for chunk in chunks(reading, LONGEST)]
+        return [self._say(chunk, speed) for chunk in chunks(reading, LONGEST)]
 
-    def _say(self, reading: Sequence[Read]) -> _Part:
+    def _say(self, reading: Sequence[Read], speed: float) -> _Part:
         """Speak up to `LONGEST` phonemes."""
         ids, whose, sounding = [0], [-1], [False]
         for word in reading:
@@ -104,7 +107,7 @@ class Hibari:
                     sounding.append(sound not in PAUSES)
         if not any(sounding):
             return _Part(np.zeros(0, np.float32), {})
-        feeds = {"ids": np.array([[*ids, 0]], np.int64), "speed": np.ones(1, np.float32)}
+        feeds = {"ids": np.array([[*ids, 0]], np.int64), "speed": np.array([speed], np.float32)}
         *spectrum, last_output = self._voice.sess.run(None, feeds)
         if not self.exact:
             spectrum.append(last_output)

@@ -64,8 +64,8 @@ class Synthesiser(Protocol):
 
     name: str
 
-    async def synthesise(self, text: str) -> Speech:
-        """Return ``text`` spoken, silence at both edges trimmed."""
+    async def synthesise(self, text: str, *, speed: float = 1.0) -> Speech:
+        """Return ``text`` spoken, silence at both edges trimmed; ``speed`` is 0.5 to 2."""
         ...
 
 

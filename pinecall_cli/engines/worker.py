@@ -7,10 +7,13 @@ model that is loading may take seconds.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from queue import SimpleQueue
+from contextlib import contextmanager
+from contextvars import ContextVar
+from queue import PriorityQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -18,9 +21,28 @@ R = TypeVar("R")
 
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
+CALLS, OTHERS, LAST = range(3)
+"""What a worker takes first; jobs of a kind in the order they came."""
+_KIND: ContextVar[int] = ContextVar("worker_job_kind", default=CALLS)
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Let jobs that are begun in here wait for every job that somebody on a call waits for."""
+    before = _KIND.set(OTHERS)
+    try:
+        yield
+    finally:
+        _KIND.reset(before)
+
+
+def rank() -> int:
+    """Return what jobs that are begun here are: `CALLS` or `OTHERS`."""
+    return _KIND.get()
+
 
 class Worker:
-    """One thread that does one job after the other, in the order they came.
+    """One thread that does one job after the other: those of calls first, each in its turn.
 
     The thread starts with the first job. The queue holds at most what callers wait for: whoever
     awaits `run` has one job in it.
@@ -28,7 +50,8 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: PriorityQueue[tuple[int, int, _Job | None]] = PriorityQueue()
+        self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -43,7 +66,7 @@ class Worker:
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"worker {self.name} is closed")
-            self._jobs.put((future, job, args, kwargs))
+            self._jobs.put((rank(), next(self._numbers), (future, job, args, kwargs)))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
                 self._thread.start()
@@ -61,10 +84,10 @@ class Worker:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._jobs.put(None)
+                self._jobs.put((LAST, 0, None))
 
     def _work(self) -> None:
-        while (next_job := self._jobs.get()) is not None:
+        while (next_job := self._jobs.get()[2]) is not None:
             future, job, args, kwargs = next_job
             if not future.set_running_or_notify_cancel():
                 continue

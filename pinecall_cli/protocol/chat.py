@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
-from pinecall_cli.protocol.codec import REMOTE_FAULTS, object_of, problem_of, to_bytes
+from pinecall_cli.protocol.codec import REMOTE_FAULTS, TOO_DEEP, object_of, problem_of, to_bytes
 from pinecall_cli.protocol.codec import encode as encode
+from pinecall_cli.protocol.depth import too_deep
 from pinecall_cli.protocol.events_llm import ToolCall
 from pinecall_cli.protocol.frames import Frame, MaybeStr, Unknown
 
@@ -111,6 +112,8 @@ BROWSER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Message | SetContext)
 def decode_browser(raw: bytes | str) -> BrowserMessage:
     """Return what a browser sent. Never raises."""
     data = to_bytes(raw)
+    if too_deep(data):
+        return Unknown("", {}, TOO_DEEP)
     try:
         message: BrowserMessage = BROWSER.decode(data)
     except REMOTE_FAULTS as fault:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Union
 import msgspec
 
 from pinecall_cli.protocol.commands import COMMANDS
+from pinecall_cli.protocol.depth import too_deep
 from pinecall_cli.protocol.events import EVENTS
 from pinecall_cli.protocol.frames import Command, Event, Frame, JsonObject, Received, Unknown
 from pinecall_cli.protocol.lenient import put_right
@@ -21,8 +22,22 @@ F = TypeVar("F", bound=Frame)
 REMOTE_FAULTS = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 """All that msgspec raises for bytes from a stranger; deep nesting is the RecursionError."""
 
+TOO_DEEP = "nested too deeply"
 ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
-ENCODER = msgspec.json.Encoder()
+
+
+def plain(value: Any) -> str:
+    """Return a text that is of a class of its own, as model packages have them, as a plain one.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+ENCODER = msgspec.json.Encoder(enc_hook=plain)
 
 
 class FrameDecoder:
@@ -39,6 +54,8 @@ class FrameDecoder:
         try:
             if not raw.isascii():
                 raw.decode()  # msgspec skips fields that no class declares without a look inside
+            if too_deep(raw):
+                return Unknown("", {}, TOO_DEEP)
             return self._decoder.decode(raw)
         except REMOTE_FAULTS as fault:
             return self._second_chance(raw, fault)
@@ -61,6 +78,8 @@ class FrameDecoder:
 
 def object_of(raw: bytes) -> JsonObject | None:
     """Return the JSON object in ``raw``, or None when there is none to be read."""
+    if too_deep(raw):
+        return None
     try:
         value = ANYTHING.decode(raw.decode())
     except REMOTE_FAULTS:
@@ -71,7 +90,7 @@ def object_of(raw: bytes) -> JsonObject | None:
 def problem_of(fault: Exception) -> str:
     """Return what was wrong with a frame, in a line."""
     if isinstance(fault, RecursionError):
-        return "nested too deeply"
+        return TOO_DEEP
     if isinstance(fault, UnicodeError):
         return "not UTF-8"
     return str(fault)
@@ -112,7 +131,7 @@ def encode(frame: msgspec.Struct | Unknown) -> str:
     try:
         return ENCODER.encode(value).decode()
     except UnicodeEncodeError:
-        return ENCODER.encode(whole(msgspec.to_builtins(value))).decode()
+        return ENCODER.encode(whole(msgspec.to_builtins(value, enc_hook=plain))).decode()
 
 
 def whole(value: Any) -> Any:

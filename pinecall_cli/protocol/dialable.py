@@ -106,8 +106,10 @@ def international(text: str, plain: str, near: Iterable[str], *, strict: bool) -
     """Return the number that ``plain``, + and digits, is."""
     try:
         parsed = phonenumbers.parse(plain, None)
-    except NumberParseException:
-        raise refused(text, "begins with no country's code", meant([plain[1:]], near)) from None
+    except NumberParseException as problem:
+        unknown = problem.error_type == NumberParseException.INVALID_COUNTRY_CODE
+        why = "begins with no country's code" if unknown else "is too short"
+        raise refused(text, why, meant([plain[1:]], near)) from None
     national = phonenumbers.national_significant_number(parsed)
     code = parsed.country_code or 0
     if len(national) <= LONGEST_EMERGENCY and is_emergency(national, regions_of(code)):

@@ -69,8 +69,7 @@ class Unknown:
     """What is wrong with it; None for a well-formed event that we do not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """A frame and the bytes it came in: it is those that are forwarded and recorded."""
 
     frame: Event | Command | Unknown

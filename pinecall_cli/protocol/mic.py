@@ -132,7 +132,7 @@ def decode_mic(raw: bytes | str) -> MicMessage:
         return MicPing()
     fields = object_of(data)
     if fields is None:
-        return Unknown("", {}, "not a JSON object")
+        return Unknown("", {}, "not a JSON object, or nested too deeply")
     action, event = fields.get("action"), fields.get("event")
     name = action if isinstance(action, str) else event if isinstance(event, str) else ""
     try:

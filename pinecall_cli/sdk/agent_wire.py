@@ -13,10 +13,13 @@ from pinecall_cli.agent.define import Agent
 from pinecall_cli.errors import NotFoundError
 from pinecall_cli.protocol import commands
 from pinecall_cli.protocol.frames import Command
+from pinecall_cli.protocol.tokens import Channel, Token
 from pinecall_cli.sdk.answers import REQUEST_TIMEOUT, Answer
-from pinecall_cli.sdk.call import Call, wire_value
+from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.dials import bridge
+from pinecall_cli.sdk.payloads import wire_value
 from pinecall_cli.sdk.registration import frame_of
+from pinecall_cli.sdk.streams import EventStream
 
 if TYPE_CHECKING:
     from pinecall_cli.sdk.client import Pinecall
@@ -117,3 +120,13 @@ class AgentWire:
         text = frame_of(event, agent_id=self._name, **fields)
         office = self._client._office
         office.on_loop(lambda: office.registrations[self._name].post(text))
+
+    # --- the application around it ---
+
+    async def create_token(self, channel: Channel, **about: Any) -> Token:
+        """Mint a token for the agent."""
+        return await self._client.create_token(channel, self._name, **about)
+
+    def stream(self) -> EventStream:
+        """Return the agent's events."""
+        return self._client.stream_of(self._name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pinecall_cli.errors import InfrastructureError, PinecallError
-
-logger = logging.getLogger("pinecall_cli.sdk")
+from pinecall_cli.settings.logger import logger
 
 T = TypeVar("T")
 Key = tuple[str, ...]
@@ -128,8 +126,12 @@ class Answers:
             if any(not future.done() for future in futures)
         ]
 
+    def pending(self, key: Key) -> list[asyncio.Future[Any]]:
+        """Return the requests of a key that wait, oldest first."""
+        return [future for future in self._waiting.get(key, ()) if not future.done()]
+
     def _oldest(self, key: Key) -> asyncio.Future[Any] | None:
-        return next((f for f in self._waiting.get(key, ()) if not f.done()), None)
+        return next(iter(self.pending(key)), None)
 
     def _too_late(self, key: Key, future: asyncio.Future[Any], timeout: float) -> None:
         if not future.done():

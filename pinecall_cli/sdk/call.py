@@ -6,17 +6,21 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from pinecall_cli.agent.config import WIRE_KEYS
 from pinecall_cli.protocol import commands, ids
 from pinecall_cli.protocol.frames import Command
 from pinecall_cli.sdk.answers import REQUEST_TIMEOUT, Answer, Key
 from pinecall_cli.sdk.handlers import Handler, Handlers
+from pinecall_cli.sdk.payloads import attributes, wire_value
 from pinecall_cli.sdk.prompts import prompt_file
 from pinecall_cli.sdk.reply_stream import ReplyStream
+
+if TYPE_CHECKING:
+    from pinecall_cli.sdk.call_stream import CallStream
 
 Message = dict[str, Any]
 """One entry of a conversation, in OpenAI's shape."""
@@ -46,6 +50,10 @@ class Line(Protocol):
 
     def ask(self, agent_id: str, frame: Command, key: Key, *, timeout: float | None) -> Answer[Any]:
         """Send a frame, and return what will come of it."""
+        ...
+
+    def over(self, key: Key, reason: str) -> Answer[Any]:
+        """Return what comes of a request of a call that has ended."""
         ...
 
 
@@ -99,6 +107,8 @@ class Call:
         """The id of the message whose audio plays."""
         self.last_message_id: str | None = None
         """The id of what the caller last said; `reply` answers it."""
+        self.last_turn: tuple[int | UnsetType, Message] | None = None
+        """What the caller last said: the turn's number, and its entry of `messages`."""
         self.active_skills: set[str] = set()
         self.streams: dict[str, ReplyStream] = {}
         """The replies that are being written, by message id."""
@@ -111,8 +121,11 @@ class Call:
         return f"<Call {self.id} {self.transport} {self.from_} → {self.to} {self.status}>"
 
     @property
-    def transcript(self) -> list[Message]:
-        """What caller and agent said to each other: `messages` without tools."""
+    def transcript(self) -> list[Any]:
+        """What caller and agent said to each other: `messages` without tools.
+
+        A list that every model's package takes as it is, and that is yours to change.
+        """
         return [m for m in self.messages if m.get("role") in SPEAKERS and m.get("content")]
 
     @property
@@ -137,6 +150,16 @@ class Call:
     def take_handlers(self, event: str) -> tuple[Handler, ...]:
         """Return the handlers to call for one occurrence of an event; the client calls them."""
         return self._handlers.take(event)
+
+    def stream_sse(self) -> CallStream:
+        """Return the call as server-sent events, for the page that has asked for it.
+
+        The object is an ASGI endpoint and, where a framework takes any ASGI application for a
+        response, a response: ``return call.stream_sse()``. It ends with the call.
+        """
+        from pinecall_cli.sdk.call_stream import CallStream  # noqa: PLC0415 - it knows of `Call`
+
+        return CallStream(self)
 
     # --- speaking ---
 
@@ -192,13 +215,12 @@ class Call:
     def cancel(self, message_id: str | None = None) -> None:
         """Stop and drop a message that plays or waits: the one named, else the one that plays."""
         self.abort_streams("cancelled", message_id=message_id or self.playing)
-        frame = commands.BotCancel(call_id=self.id, message_id=message_id or UNSET)
-        self._line.post(self.agent_id, frame)
+        self._post(commands.BotCancel(call_id=self.id, message_id=message_id or UNSET))
 
     def clear(self) -> None:
         """Stop and drop everything that plays or waits to."""
         self.abort_streams("cancelled")
-        self._line.post(self.agent_id, commands.BotClear(call_id=self.id))
+        self._post(commands.BotClear(call_id=self.id))
 
     # --- the line ---
 
@@ -338,11 +360,19 @@ class Call:
         )
 
     def _history(self, frame: Callable[..., Command], **fields: Any) -> Answer[Any]:
+        if self.status == "ended":
+            return self._line.over(("history", self.id), self.reason or "")
         return ask_history(self._line, self.agent_id, self.id, frame, **fields)
+
+    def _post(self, frame: Command) -> None:
+        if self.status == "active":  # else there is nobody to do it
+            self._line.post(self.agent_id, frame)
 
     def _ask(
         self, frame: Command, key: Key, *, timeout: float | None = REQUEST_TIMEOUT
     ) -> Answer[Any]:
+        if self.status == "ended":
+            return self._line.over(key, self.reason or "")
         return self._line.ask(self.agent_id, frame, key, timeout=timeout)
 
 
@@ -350,8 +380,6 @@ REQUESTS = itertools.count(1)
 FORWARD_TIMEOUT = 90.0
 """Seconds for a message to be said and a telephone to be answered."""
 SPEAKERS = frozenset({"user", "assistant"})
-ATTRIBUTES: Mapping[str, str] = {"greetingInChat": "greeting_in_chat"}
-"""Wire keys whose field in our frames has another name."""
 
 
 def ask_history(
@@ -365,16 +393,3 @@ def ask_history(
         ("history", call_id, request),
         timeout=REQUEST_TIMEOUT,
     )
-
-
-def attributes(patch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a payload by wire keys as the keyword arguments of our frames."""
-    return {ATTRIBUTES.get(key, key): value for key, value in patch.items()}
-
-
-def wire_value(value: Any) -> Any:
-    """Return a configuration value as JSON has it: tools and skills as what they are called by."""
-    if isinstance(value, list | tuple):
-        return [wire_value(item) for item in value]
-    spec = getattr(value, "spec", value)
-    return spec.wire() if hasattr(spec, "wire") else value

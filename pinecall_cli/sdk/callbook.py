@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +14,13 @@ from pinecall_cli.protocol.codec import encode
 from pinecall_cli.protocol.frames import Event, Unknown, wire_name
 from pinecall_cli.protocol.ids import CHAT_PREFIX
 from pinecall_cli.sdk import story
-from pinecall_cli.sdk.answers import RequestRejectedError
 from pinecall_cli.sdk.call import Call, Said
-from pinecall_cli.sdk.office import Office
+from pinecall_cli.sdk.keeping import keep
+from pinecall_cli.sdk.office import Office, end
 from pinecall_cli.sdk.registration import same_number
 from pinecall_cli.sdk.ringing import RingingCall
 from pinecall_cli.sdk.toolbox import answer_round
-
-logger = logging.getLogger("pinecall_cli.sdk")
+from pinecall_cli.settings.logger import logger
 
 OLD_WEBRTC_PREFIX = "wrt_"
 """Calls of older servers, which may be heard of before they are announced (events.md §2.3)."""
@@ -172,6 +170,7 @@ class CallBook:
         self._office.crew.spawn(greet(), f"the greeting of {agent.name}")
 
     def _tell_start(self, name: str, event: Event, call: Call) -> None:
+        keep(self._office, call)
         self._greet(call)
         self._office.tell(name, call, agent_id=call.agent_id, whole=(event, call))
 
@@ -181,12 +180,8 @@ class CallBook:
         self._office.calls.pop(call.id, None)
         answers = self._office.answers
         for key in answers.waiting(about=call.id):
-            if key[0] == "ended":
-                answers.settle(key, reason)
-            elif key[0] == "spoken":
-                answers.settle(key, Said(key[2], interrupted=True, reason=reason))
-            else:
-                answers.refuse(key, RequestRejectedError(f"the call has ended: {reason}"))
+            while end(answers, key, reason):
+                pass
         said = event if event is not None else events.CallEnded(call_id=call.id, reason=reason)
         self._office.crew.call(call.take_handlers("call.ended"), said)
         self._office.tell("call.ended", call, reason, agent_id=call.agent_id, whole=(said, call))

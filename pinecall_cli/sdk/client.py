@@ -23,15 +23,18 @@ from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.sdk.agent_wire import AgentWire
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.callbook import CallBook
+from pinecall_cli.sdk.departures import Departures
 from pinecall_cli.sdk.handlers import Handler, Handlers
 from pinecall_cli.sdk.link import Link
+from pinecall_cli.sdk.offers import Offers
 from pinecall_cli.sdk.office import Office, running_loop
 from pinecall_cli.sdk.reception import Reception
 from pinecall_cli.sdk.registrar import Registrar
 from pinecall_cli.sdk.registration import Registration
 from pinecall_cli.sdk.requests import Requests
-from pinecall_cli.sdk.serve import serve
-from pinecall_cli.settings import KEY_VARIABLE, Secret
+from pinecall_cli.sdk.serve import run
+from pinecall_cli.settings import KEY_VARIABLE, URL_VARIABLE, Secret
+from pinecall_cli.settings.logger import set_up
 
 DEFAULT_URL = "wss://voice.pinecall.io"
 GRACE = 1.0
@@ -50,7 +53,7 @@ class Ready:
         return self._wait()
 
 
-class Pinecall(Requests):
+class Pinecall(Requests, Offers):
     """One connection to a voice server; as many agents as there are.
 
     It connects by itself: when it is made, if an event loop runs; else when it is entered
@@ -61,7 +64,8 @@ class Pinecall(Requests):
     Args:
         api_key: The key; ``PINECALL_API_KEY`` of the environment, if left out. A function is
             asked for it at every connection: the key of a local server changes with each run.
-        api_url: The server, in any of ws, wss, http and https.
+        api_url: The server, in any of ws, wss, http and https; ``PINECALL_URL`` of the
+            environment, if left out, else `DEFAULT_URL`.
         auto_reconnect: Whether to connect again when the connection is lost or refused.
         prompts_dir: Where `Call.set_prompt_file` finds its files.
     """
@@ -69,26 +73,29 @@ class Pinecall(Requests):
     def __init__(
         self,
         api_key: str | Secret | Callable[[], Secret] | None = None,
-        api_url: str = DEFAULT_URL,
+        api_url: str | None = None,
         auto_reconnect: bool = True,
         prompts_dir: str | Path = "prompts",
     ) -> None:
         key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE, "")
         self._key = Secret(key) if isinstance(key, str) else key
-        self.api_url = api_url
+        self.api_url = api_url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
         self._auto_reconnect = auto_reconnect
         self._handlers = Handlers()
         self._office = Office(self._send)
         self._office.prompts = Path(prompts_dir)
         self._office.audiences.append(self._handlers)
         self._registrar = Registrar(self._office)
-        self._callbook = CallBook(self._office, idle=self._on_idle)
+        self._departures = Departures(self._office, self._reopen)
+        self._callbook = CallBook(self._office, idle=self._departures.settle)
         self._link: Link | None = None
         self._reception: Reception | None = None
         self._host: Pinecall | None = None
         """The client that this handle stands for."""
         collected = collector()
         self._is_handle = collected is not None
+        if collected is None:
+            set_up(os.environ)
         if collected is not None:
             collected.clients.append(self)
         elif self._key and running_loop() is not None:
@@ -139,6 +146,7 @@ class Pinecall(Requests):
         if self._is_handle or self._link is None:
             return
         self._callbook.lost("client_disconnect")
+        self._feed.end()
         await self._office.crew.finish(GRACE)
         await self._link.stop()
         gone = ServerUnreachableError("the client has disconnected", code="client_disconnect")
@@ -149,15 +157,15 @@ class Pinecall(Requests):
             self._reception.closed(gone)
 
     def run(self, *agents: Agent) -> None:
-        """Serve these agents until Ctrl-C or SIGTERM.
+        """Serve these agents until Ctrl-C or SIGTERM; this is the program, and returns at its end.
 
         Raises:
-            NotAuthorisedError: If there is no key, or the server refuses it.
-            ConflictError: If the agents' names are held or taken by another process.
+            SystemExit: If there is nothing to serve any more: no key, or a refused one; every
+                agent refused, or taken by another process. What happened is on standard error
+                in three lines; the exit code is the command line's, the error the ``__cause__``.
         """
-        if self._is_handle:
-            return
-        asyncio.run(serve(self, agents))
+        if not self._is_handle:
+            run(self, agents)
 
     async def __aenter__(self) -> Pinecall:
         try:
@@ -274,8 +282,13 @@ class Pinecall(Requests):
 
     def get_agent(self, name: str) -> Agent | None:
         """Return the agent of that name, if this client has it."""
-        agents = self._office.agents
-        return agents.get(name) or agents.get(slugify(name))
+        for known in (name, slugify(name)):
+            registration = self._office.registrations.get(known)
+            if registration is None or not registration.leaving:
+                agent = self._office.agents.get(known)
+                if agent is not None:
+                    return agent
+        return None
 
     def add(self, agent: Agent, config: AgentConfig | None = None) -> None:
         """Register an agent, now or when connected.
@@ -332,22 +345,19 @@ class Pinecall(Requests):
         if self.connected:
             self._office.send(encode(commands.DevConfig(callers=list(self._office.dev_callers))))
 
-    async def remove_agent(self, name: str) -> None:
-        """Take an agent out: no new calls reach it, those it has go on to their end.
+    async def remove_agent(self, name: str) -> bool:
+        """Take an agent out, and return whether there was one of that name.
+
+        No new calls reach it, those it has go on to their end.
 
         A server that is not the embedded one learns of it by a new connection, which is made
         when no agent of this client has a call.
         """
         if self._host is not None:
             return await self._host.remove_agent(name)
-        registration = self._registration(name)
-        registration.leaving = True
-        if self.connected and self.embedded and registration.state == "registered":
-            frame = encode(commands.AgentRemove(agent_id=name))
-            await self._ask(name, frame, ("agent.removed", name))
-        elif registration.state == "registered":
-            self._reopen_wanted = True
-        return self._on_idle()
+        known = name in self._office.registrations
+        name = name if known else slugify(name)
+        return await self._departures.remove(name, connected=self.connected)
 
     def send(self, frame: Command) -> None:
         """Send a frame of no agent's, such as ``llm.chat``, at once.
@@ -360,18 +370,8 @@ class Pinecall(Requests):
 
     # --- inside ---
 
-    _reopen_wanted = False
-    """Whether the server still has an agent that was removed here."""
-
-    def _on_idle(self) -> None:
-        """Forget removed agents that have no call any more."""
-        office = self._office
-        for name, registration in tuple(office.registrations.items()):
-            if registration.leaving and not office.calls_of(name):
-                del office.registrations[name]
-                office.agents.pop(name, None)
-        if self._reopen_wanted and not office.calls and self._link is not None:
-            self._reopen_wanted = False
+    def _reopen(self) -> None:
+        if self._link is not None:
             self._link.reopen()
 
     def _send(self, frame: str) -> bool:

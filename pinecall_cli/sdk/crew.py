@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from pinecall_cli.sdk.handlers import Handler, begin
-
-logger = logging.getLogger("pinecall_cli.sdk")
 
 
 class Crew:

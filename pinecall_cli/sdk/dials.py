@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,13 @@ from msgspec import UNSET
 from pinecall_cli.errors import CallFailedError, UsageError
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.frames import Event
-from pinecall_cli.sdk.answers import Answer, Key
+from pinecall_cli.sdk.answers import Answer
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.office import Office
 from pinecall_cli.sdk.registration import same_number
 
+Dialled = asyncio.Future[Any]
+"""What will come of one dial."""
 DIAL_TIMEOUT = 30.0
 """Seconds for somebody to answer (protocol: README §9)."""
 DIALLED = "call.dial"
@@ -36,46 +39,55 @@ class Dials:
     def __init__(self, office: Office) -> None:
         self._office = office
         office.answers.late[DIALLED] = lambda: DialError("timeout")
-        self._ringing: dict[str, Key] = {}
+        self._ringing: dict[str, Dialled] = {}
         """By call id, as the server gave it to a dial."""
 
     def heard(self, event: Event) -> None:
         """Take an event after everybody else has: a dial may have come to something."""
-        answers = self._office.answers
         match event:
             case events.CallDialing(call_id=str(id)):
-                key = self._waiting(event.agent_id, event.to)
-                if key is not None:
-                    self._ringing[id] = key
+                dialled = self._next(event.agent_id, event.to)
+                if dialled is not None:
+                    self._ringing[id] = dialled
             case events.CallStarted(call_id=str(id)):
+                dialled = self._ringing.pop(id, None)
+                if dialled is None and event.direction == "outbound":
+                    dialled = self._next(event.agent_id, event.to)  # some tell of no dialing
                 call = self._office.calls.get(id)
-                key = self._ringing.pop(id, None)
-                if key is None and event.direction == "outbound":
-                    key = self._waiting(event.agent_id, event.to)  # servers that told of no dialing
-                if key is not None and call is not None:
-                    answers.settle(key, call)
+                if dialled is not None and call is not None and not dialled.done():
+                    dialled.set_result(call)
             case events.CallEnded(call_id=str(id)) if id in self._ringing:
-                answers.refuse(self._ringing.pop(id), DialError(event.reason))
+                refuse(self._ringing.pop(id), DialError(event.reason))
             case events.CallEnded(direction="outbound", to=str(to)):
-                key = self._waiting(event.agent_id, to)
-                if key is not None and key not in self._ringing.values():
-                    answers.refuse(key, DialError(event.reason))
+                refuse(self._next(event.agent_id, to), DialError(event.reason))
+            case events.CallError(call_id=str(id)) if id in self._ringing:
+                refuse(self._ringing.pop(id), DialError("failed", event.error))
             case events.CallError():
-                key = self._ringing.pop(str(event.call_id), None)
-                key = key or self._waiting(event.agent_id, None)
-                if key is not None:
-                    answers.refuse(key, DialError("failed", event.error))
+                refuse(self._next(event.agent_id, None), DialError("failed", event.error))
 
-    def _waiting(self, agent_id: object, to: str | None) -> Key | None:
-        """Return the oldest dial of an agent to a number, or to any, that waits."""
+    def lost(self) -> None:
+        """Forget all of it: the connection is gone, and the dials have failed with it."""
+        self._ringing.clear()
+
+    def _next(self, agent_id: object, to: str | None) -> Dialled | None:
+        """Return the oldest dial of an agent to a number, or to any, that has no call yet."""
         name = self._office.local_id(agent_id)
         if name is None:
             return None
+        answers, taken = self._office.answers, list(self._ringing.values())
         number = None if to is None else same_number(to)
-        keys = self._office.answers.waiting(kind=DIALLED, about=name)
-        named = (key for key in keys if number in (None, key[2]))
+        keys = answers.waiting(kind=DIALLED, about=name)
+        named = [key for key in keys if number in (None, key[2])]
         # How a server names the other side of a bridge is its own affair (commands.md §9.3).
-        return next(named, None) or next((key for key in keys if key[2].startswith(AGENT)), None)
+        keys = named or [key for key in keys if key[2].startswith(AGENT)][:1]
+        dialled = (one for key in keys for one in answers.pending(key))
+        return next((one for one in dialled if one not in taken), None)
+
+
+def refuse(dialled: Dialled | None, problem: DialError) -> None:
+    """Fail a dial, if there is one and it waits still."""
+    if dialled is not None and not dialled.done():
+        dialled.set_exception(problem)
 
 
 def dial(

@@ -7,7 +7,8 @@ files of those that are gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from pinecall_cli.settings.running import runtime_files as runtime_files
 
 ANSWER_WITHIN = 2.0
 """Seconds a local server has for its list of agents: a busy one needs some, a dead one none."""
+MOST_LISTED = 20
+"""Names in one sentence; `pinecall agents` lists them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,28 @@ async def find(name: str, target: Target, folder: Path | None = None) -> Running
     return choose(name, found)
 
 
+async def only(target: Target, *, how: str, folder: Path | None = None) -> str:
+    """Return the name of the one agent that is connected.
+
+    Args:
+        target: The server that is meant.
+        how: How one of several is named; the error's fix.
+        folder: Where the runtime files are.
+
+    Raises:
+        NotFoundError: If there is none.
+        UsageError: If there are several; the message lists them.
+    """
+    found = await servers(target, folder)
+    names = sorted({agent.slug for server in found for agent in server.agents})
+    if not names:
+        fix = "run one with `pinecall dev FILE`, or name an agent's file"
+        raise NotFoundError("no agent is running", fix=fix)
+    if len(names) > 1:
+        raise UsageError(f"several agents are running: {listed(names)}", fix=how)
+    return names[0]
+
+
 def choose(name: str, servers: Iterable[Running]) -> Running:
     """Return the one of these servers that has the agent ``name``; raises as `find` does."""
     servers = tuple(servers)
@@ -137,12 +162,27 @@ def choose(name: str, servers: Iterable[Running]) -> Running:
             f"no agent `{name}`: no local server is running",
             fix="start one with `pinecall dev FILE`",
         )
-    names = sorted({agent.slug for found in servers for agent in found.agents})
-    listed = ", ".join(f"`{other}`" for other in names)
     raise NotFoundError(
         f"no agent `{name}` on {', '.join(found.url for found in servers)}",
-        fix=f"connected: {listed}" if names else "no agent is connected there",
+        fix=others(name, {agent.slug for found in servers for agent in found.agents}),
     )
+
+
+def others(name: str, names: Iterable[str]) -> str:
+    """Return which agents there are instead of ``name``, the closest one first."""
+    there = sorted(names)
+    if not there:
+        return "no agent is connected there"
+    near = difflib.get_close_matches(slugify(name), there, 1)
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    return f"{meant}connected: {listed(there)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a sentence: the first `MOST_LISTED`, and how many more there are."""
+    shown = ", ".join(f"`{name}`" for name in names[:MOST_LISTED])
+    more = len(names) - MOST_LISTED
+    return f"{shown}, and {more} more" if more > 0 else shown
 
 
 def refuse_held(names: Iterable[str], servers: Iterable[Running]) -> None:

@@ -56,6 +56,8 @@ class Handlers:
 def begin(handler: Handler, *args: object) -> Coroutine[Any, Any, Any] | None:
     """Call a handler; return what is left to await, if it is async. What it raises comes out."""
     result = handler(*args)
+    if result is None:  # by far the most: what follows would take longer than the handler
+        return None
     if not inspect.isawaitable(result):
         return None
     if inspect.iscoroutine(result):

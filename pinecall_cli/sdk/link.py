@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
+from logging import DEBUG
 from typing import Protocol
 
 from pinecall_cli import __version__
@@ -20,13 +20,12 @@ from pinecall_cli.errors import InfrastructureError, NotAuthorisedError, Pinecal
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.backoff import backoff
 from pinecall_cli.protocol.codec import decode_event, encode
-from pinecall_cli.protocol.frames import Received
+from pinecall_cli.protocol.frames import Received, Unknown, wire_name
 from pinecall_cli.protocol.refusal import Outcome, outcome_of
 from pinecall_cli.protocol.urls import client_url
 from pinecall_cli.sdk.socket import Socket, SocketClosedError
 from pinecall_cli.settings import Secret
-
-logger = logging.getLogger("pinecall_cli.sdk")
+from pinecall_cli.settings.logger import keep_out, logger
 
 CONNECTED_WITHIN = 10.0
 """Seconds the server has to accept the key (protocol: README §4)."""
@@ -116,6 +115,8 @@ class Link:
         if len(self._outgoing) >= MAX_OUTGOING:
             self._outgoing.popleft()
             self._ears.dropped(1)
+        if logger.isEnabledFor(DEBUG):
+            logger.debug("→ %s, %d characters", frame.split('"', 4)[3], len(frame))
         self._outgoing.append(frame)
         self._idle.clear()
         self._to_write.set()
@@ -163,6 +164,7 @@ class Link:
                     return
                 refusals_left -= refused
             else:
+                logger.info("the connection was lost: %s", reason)
                 refusals_left = STALE_KEYS if callable(self._key) else 0
                 final = "isplaced" in reason or not self._auto_reconnect
                 self._ears.down(reason, final=final)
@@ -204,12 +206,13 @@ class Link:
         """
         me = commands.ClientInfo(name="pinecall-cli", version=__version__, pid=os.getpid())
         key = self._key() if callable(self._key) else self._key
+        keep_out(key.reveal())
         hello = commands.Connect(api_key=key.reveal(), client=me)
         try:
             async with asyncio.timeout(CONNECTED_WITHIN):
                 await socket.send(encode(hello))
                 while True:
-                    received = decode_event(await socket.receive())
+                    received = decode_event(await socket.receive_bytes())
                     match received.frame:
                         case events.Connected() as connected:
                             break
@@ -228,6 +231,7 @@ class Link:
             raise InfrastructureError(
                 f"{self.url} closed the connection: {closed.reason}", code="connection_refused"
             ) from None
+        logger.info("connected to %s", self.url)
         self._outgoing.clear()
         self.is_up = True
         self._ears.attempted(None)
@@ -250,7 +254,7 @@ class Link:
     async def _read(self, socket: Socket) -> str:
         while True:
             try:
-                received = decode_event(await socket.receive())
+                received = decode_event(await socket.receive_bytes())
             except SocketClosedError as closed:
                 return closed.reason
             if isinstance(received.frame, events.Ping):
@@ -258,6 +262,10 @@ class Link:
             self._hand_over(received)
 
     def _hand_over(self, received: Received) -> None:
+        if logger.isEnabledFor(DEBUG):
+            frame = received.frame  # its name alone: the rest may hold keys, and is people's words
+            name = frame.event if isinstance(frame, Unknown) else wire_name(type(frame))
+            logger.debug("← %s", name)
         try:
             self._ears.frame(received)
         except Exception:  # one frame that we stumble over must not cost the connection

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -145,6 +145,7 @@ class LogStream:
         on_lost: Told = lambda why: None,
         on_back: Callable[[], None] = lambda: None,
         jitter: Callable[[], float] = random.random,
+        provider: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         """Say what is to be followed; nothing happens before `entries`.
 
@@ -159,13 +160,18 @@ class LogStream:
             on_lost: Told why the connection was lost, once each time.
             on_back: Called when it is there again.
             jitter: Returns 0 to 1.
+            provider: Returns a token for what is followed, where there is no key to mint one.
         """
         self.cursor = after
         """The ``seq`` of the last stored entry that was yielded."""
+        self._there: set[str | None] = set()
+        """The calls whose entry of that ``seq`` was yielded: two servers that share a log may have
+        given out one in the same microsecond."""
         self._url, self._key = url, key
         self._call, self._agent = call, agent
         self._first_try, self._connected = first_try, False
         self._patience, self._jitter = patience_s, jitter
+        self._provider = provider
         self._on_lost, self._on_back = on_lost, on_back
         self._token: str | None = None
         self._over = False
@@ -209,6 +215,11 @@ class LogStream:
                     raise unreachable(problem) from None
             await asyncio.sleep(next(delays))
 
+    @property
+    def _shared(self) -> bool:
+        """Whether several servers may have written the log."""
+        return self._call is None and self._agent == ALL
+
     async def _attached(self) -> AsyncGenerator[LogEntry, None]:
         """Yield what comes over one connection."""
         async with await self._open() as socket:
@@ -224,16 +235,24 @@ class LogStream:
                     continue  # an answer to an action, or what a newer server says
                 if entry.type in MARKER_TYPES or entry.ephemeral:
                     yield of_call(entry)
-                elif entry.seq > self.cursor:
+                    continue
+                entry = of_call(entry)
+                if entry.seq > self.cursor:
                     self.cursor = entry.seq
-                    self._over = self._call is not None and entry.type == "call.summary"
-                    yield of_call(entry)
+                    self._there.clear()
+                elif entry.seq < self.cursor or not self._shared or entry.call in self._there:
+                    continue
+                self._there.add(entry.call)
+                self._over = self._call is not None and entry.type == "call.summary"
+                yield entry
 
     async def _open(self) -> Socket:
         """Return a socket that was let in: by the key itself, else by a token minted for it."""
         refusals = 0
         while True:
             key = self._key()
+            if self._token is None and self._provider is not None:
+                self._token = await self._provider()
             try:
                 socket = await self._knock(key)
             except NotAuthorisedError:
@@ -255,9 +274,8 @@ class LogStream:
         if self._token is None and key is not None:
             headers["Authorization"] = f"Bearer {key.reveal()}"
         agent = self._agent if self._call is None else None
-        where = attach_url(
-            self._url, call=self._call, agent=agent, after=self.cursor, token=self._token
-        )
+        after = self.cursor - 1 if self._there and self._shared else self.cursor
+        where = attach_url(self._url, call=self._call, agent=agent, after=after, token=self._token)
         return await Socket.open(where, headers=headers)
 
     async def _minted(self, key: Secret | None) -> bool:

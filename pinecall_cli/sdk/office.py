@@ -7,7 +7,6 @@ and requests) and `callbook` (calls).
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from pinecall_cli.agent.define import Agent
 from pinecall_cli.protocol import ids
 from pinecall_cli.protocol.codec import encode
 from pinecall_cli.protocol.frames import Command, Received
-from pinecall_cli.sdk.answers import Answer, Answers, Key
-from pinecall_cli.sdk.call import Call
+from pinecall_cli.sdk.answers import Answer, Answers, Key, RequestRejectedError
+from pinecall_cli.sdk.call import Call, Said
 from pinecall_cli.sdk.crew import Crew
 from pinecall_cli.sdk.handlers import Handler, Handlers
 from pinecall_cli.sdk.registration import Registration
-
-logger = logging.getLogger("pinecall_cli.sdk")
+from pinecall_cli.settings.logger import logger
 
 
 class Office:
@@ -45,6 +43,8 @@ class Office:
         self.dev_callers: list[str] = []
         self.prompts = Path("prompts")
         """Where `Call.set_prompt_file` finds its files."""
+        self.unheard: Callable[[Exception], None] = log_error
+        """Told of what nobody handles: an ``error`` without handlers, an agent that was taken."""
         self.embedded = False
         """Whether the server is the embedded one, as it says itself."""
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -100,15 +100,25 @@ class Office:
             RuntimeError: If the client has never been connected.
         """
 
-        def send() -> None:
+        def send(answer: asyncio.Future[Any]) -> None:
             registration = self.registrations.get(agent_id)
             if registration is not None:
-                registration.post(frame)
+                registration.post(frame, for_=answer)
 
         return self.request(key, send, timeout=timeout)
 
-    def request(self, key: Key, send: Callable[[], None], *, timeout: float | None) -> Answer[Any]:
-        """Do ``send``, and return what will come of it.
+    def over(self, key: Key, reason: str) -> Answer[Any]:
+        """Return what comes of a request of a call that has ended: nothing is sent."""
+        return self.request(key, lambda _: end(self.answers, key, reason), timeout=None)
+
+    def request(
+        self,
+        key: Key,
+        send: Callable[[asyncio.Future[Any]], object],
+        *,
+        timeout: float | None,
+    ) -> Answer[Any]:
+        """Do ``send``, and return what will come of it; it is given the future of the answer.
 
         Raises:
             RuntimeError: If the client has never been connected.
@@ -119,7 +129,7 @@ class Office:
 
         def begin() -> None:
             self.answers.expect(key, future, timeout)
-            send()
+            send(future)
 
         answer: Answer[Any] = Answer(future, key[0])
         self.on_loop(begin)
@@ -149,12 +159,12 @@ class Office:
             self._tell_those(audience.take, name, args, whole)
 
     def tell_error(self, problem: Exception) -> None:
-        """Tell the client's ``error`` handlers; without one, the log."""
+        """Tell the client's ``error`` handlers; without one, `unheard`."""
         handlers = self._of_client("error")
         if handlers:
             self.crew.call(handlers, problem)
         else:
-            logger.error("%s", problem)
+            self.unheard(problem)
 
     def _tell_those(
         self,
@@ -177,6 +187,20 @@ class Office:
         names = {getattr(handler, "__qualname__", repr(handler)) for handler in handlers}
         if name not in names:  # one that fails at errors is not told of its own, for ever
             self.crew.call(handlers, problem)
+
+
+def end(answers: Answers, key: Key, reason: str) -> bool:
+    """Settle the oldest request of a key of a call that has ended; False if there is none."""
+    if key[0] == "ended":
+        return answers.settle(key, reason)
+    if key[0] == "spoken":
+        return answers.settle(key, Said(key[2], interrupted=True, reason=reason))
+    return answers.refuse(key, RequestRejectedError(f"the call has ended: {reason}"))
+
+
+def log_error(problem: Exception) -> None:
+    """Write an error into the log."""
+    logger.error("%s", problem)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 from pinecall_cli.errors import ConflictError, PinecallError, ServerUnreachableError
 from pinecall_cli.protocol import events
@@ -22,6 +24,7 @@ class Reception:
     def __init__(self, office: Office, registrar: Registrar, callbook: CallBook) -> None:
         self._office, self._registrar, self._callbook = office, registrar, callbook
         self._dials = Dials(office)
+        self._takers = takers(registrar, callbook)
         self._loop = asyncio.get_running_loop()
         self.ready: Waiter = self._waiter()
         """Done while connected; fails when there will be no connection."""
@@ -63,54 +66,35 @@ class Reception:
         """Hand a frame to whoever knows about its kind."""
         for tap in tuple(self._office.taps):
             self._office.crew.call((tap,), received)
-        match received.frame:
-            case Unknown() as unknown:
-                self._callbook.unknown(unknown)
-            case events.Error() as error:
-                self._registrar.error(error)
-            case events.AgentCreated() | events.AgentResumed() as created:
-                self._registrar.created(created)
-            case events.AgentDisplaced() as displaced:
-                self._registrar.displaced(displaced)
-            case events.CallStarted() as started:
-                self._callbook.started(started)
-            case events.LlmChatStarted() as started_chat:
-                self._callbook.chat_started(started_chat)
-            case events.WhatsappSessionStarted() as started_session:
-                self._callbook.whatsapp_started(started_session)
-            case (
-                events.CallEnded()
-                | events.LlmChatEnded()
-                | events.LlmChatError()
-                | events.WhatsappSessionEnded()
-            ) as ended:
-                self._callbook.ended(ended)
-            case events.LlmBefore() as before:
-                self._callbook.before_answer(before)
-            case events.LlmToolCall() as wanted:
-                self._callbook.tools_wanted(wanted)
-            case events.Connected() | events.Ping() | events.Pong() | events.Authenticated():
-                pass
-            case Event() as event if isinstance(event, ACKNOWLEDGEMENTS):
-                self._registrar.acknowledged(event)
-            case Event() as event:
-                self._callbook.happened(event)
-        if isinstance(received.frame, Event):
-            self._dials.heard(received.frame)
+        frame = received.frame
+        if isinstance(frame, Unknown):
+            self._callbook.unknown(frame)
+        elif isinstance(frame, Event):
+            self._takers.get(type(frame), self._callbook.happened)(frame)
+            self._dials.heard(frame)
 
     def down(self, reason: str, *, final: bool) -> None:
         """End what hung on the connection, and tell that it is gone."""
         self._callbook.lost(reason)
         lost = ServerUnreachableError(f"the connection was lost: {reason}")
         self._office.answers.refuse_all(lost)
+        self._dials.lost()
         for registration in self._office.registrations.values():
             registration.lost()
         if self.ready.done():
             self.ready = self._waiter()
         self._office.tell("disconnected", reason)
         if final:
-            displaced = "isplaced" in reason
-            self._finish(ConflictError(reason, code="displaced") if displaced else lost)
+            self._finish(self._displaced(reason) if "isplaced" in reason else lost)
+
+    def _displaced(self, reason: str) -> PinecallError:
+        """Return why the server sent us away: what it said of an agent, else of the connection."""
+        for registration in self._office.registrations.values():
+            if registration.state == "displaced" and registration.problem is not None:
+                return registration.problem
+        return ConflictError(
+            reason, fix="`pinecall agents` shows who has the agents", code="displaced"
+        )
 
     def reconnecting(self, attempt: int, delay: float) -> None:
         """Tell that an attempt begins."""
@@ -142,16 +126,39 @@ class Reception:
         settle(self.over, problem)
 
 
-ACKNOWLEDGEMENTS = (
-    events.AgentConfigured,
-    events.AgentRemoved,
-    events.ChannelAdded,
-    events.ChannelConfigured,
-    events.ChannelRemoved,
-    events.SessionConfigured,
-    events.HistoryData,
-    events.HistoryUpdated,
-)
+def takers(registrar: Registrar, callbook: CallBook) -> dict[type[Event], Callable[[Any], None]]:
+    """Return who takes which events; all others are of a call, of an agent, or of neither."""
+    return {
+        events.Error: registrar.error,
+        events.AgentCreated: registrar.created,
+        events.AgentResumed: registrar.created,
+        events.AgentDisplaced: registrar.displaced,
+        events.AgentConfigured: registrar.acknowledged,
+        events.AgentRemoved: registrar.acknowledged,
+        events.ChannelAdded: registrar.acknowledged,
+        events.ChannelConfigured: registrar.acknowledged,
+        events.ChannelRemoved: registrar.acknowledged,
+        events.SessionConfigured: registrar.acknowledged,
+        events.HistoryData: registrar.acknowledged,
+        events.HistoryUpdated: registrar.acknowledged,
+        events.CallStarted: callbook.started,
+        events.LlmChatStarted: callbook.chat_started,
+        events.WhatsappSessionStarted: callbook.whatsapp_started,
+        events.CallEnded: callbook.ended,
+        events.LlmChatEnded: callbook.ended,
+        events.LlmChatError: callbook.ended,
+        events.WhatsappSessionEnded: callbook.ended,
+        events.LlmBefore: callbook.before_answer,
+        events.LlmToolCall: callbook.tools_wanted,
+        events.Connected: nobody,
+        events.Authenticated: nobody,
+        events.Ping: nobody,
+        events.Pong: nobody,
+    }
+
+
+def nobody(event: Event) -> None:
+    """Take what was dealt with before it came here: the connection's own."""
 
 
 def settle(waiter: Waiter, problem: PinecallError | None) -> None:

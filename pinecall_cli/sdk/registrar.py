@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from pinecall_cli.errors import ConflictError, PinecallError
@@ -13,8 +12,7 @@ from pinecall_cli.protocol.refusal import Outcome, outcome_of
 from pinecall_cli.sdk.answers import Key, RequestRejectedError
 from pinecall_cli.sdk.office import Office
 from pinecall_cli.sdk.registration import problem_of, same_number
-
-logger = logging.getLogger("pinecall_cli.sdk")
+from pinecall_cli.settings.logger import logger
 
 
 class Registrar:
@@ -39,6 +37,7 @@ class Registrar:
         callers = self._office.dev_callers
         dev = [encode(commands.DevConfig(callers=callers))] if callers else []
         self._said.pop(agent_id, None)
+        logger.info("agent `%s` is registered", agent_id)
         self._office.registrations[agent_id].created(dev)
         self._office.answers.settle(("agent.created", agent_id), None)
         self._office.tell(wire_name(type(event)), event, agent_id=agent_id)
@@ -49,9 +48,13 @@ class Registrar:
         if agent_id is None:
             return
         why = event.reason or "no reason given"
-        problem = ConflictError(f"agent `{agent_id}` was taken from us: {why}", code="displaced")
-        logger.warning("%s", problem)
+        problem = ConflictError(
+            f"agent `{agent_id}` was taken from us: {why}",
+            fix="`pinecall agents` shows who has it; start again to claim it",
+            code="displaced",
+        )
         self._office.registrations[agent_id].displaced(problem)
+        self._office.unheard(problem)
         self._office.tell("agent.displaced", event, agent_id=agent_id)
 
     def acknowledged(self, event: Event) -> None:

@@ -16,6 +16,7 @@ from pinecall_cli.errors import (
     InfrastructureError,
     NotAuthorisedError,
     PinecallError,
+    ServerUnreachableError,
 )
 from pinecall_cli.protocol.conflict import ConflictRetry
 from pinecall_cli.protocol.events import Error
@@ -35,6 +36,17 @@ class RegistrationRefusedError(PinecallError):
 
     code = "registration_error"
     exit_code = 2
+
+
+class CapacityError(InfrastructureError):
+    """The server takes no more agents."""
+
+    code = "server_at_capacity"
+
+    def __init__(self, message: str, *, used: float | None = None, limit: float | None = None):
+        super().__init__(message, fix="try again later, or ask for room for more agents")
+        self.used, self.limit = used, limit
+        """Agents that are connected, and that may be; None where the server does not say."""
 
 
 class Registration:
@@ -60,16 +72,31 @@ class Registration:
         """Why there is no registration, and will be none unless it is tried again."""
         self._send = send
         self._dropped = dropped
-        self._queue: deque[str] = deque()
+        self._queue: deque[tuple[str, asyncio.Future[Any] | None]] = deque()
         self._waiters: list[asyncio.Future[None]] = []
         self._conflict: ConflictRetry | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._embedded = False
 
     def replace(self, config: AgentConfig, tools: Mapping[str, Tool]) -> None:
-        """Take another configuration and other tools, at once; nothing is sent."""
+        """Take another configuration and other tools, at once; nothing is sent.
+
+        Channels change where the configuration's do; those added in a call of code stay.
+        """
+        before, now = self.config.channels(), config.channels()
+        if now != before:
+            configured = {known_by(channel) for channel in (*before, *now)}
+            added = [one for one in self.channels if known_by(one) not in configured]
+            self.channels = now + added
         self.config, self.tools = config, tools
-        self.channels = config.channels()
+
+    def leave(self) -> bool:
+        """Stop trying to be registered; return whether the server has, or may get, the agent."""
+        self.leaving = True
+        if self._retry is not None:  # it was refused, and is not asked again
+            self.give_up(ConflictError(f"agent `{self.agent_id}` was removed"))
+            return False
+        return self.state in ("registered", "waiting")
 
     # --- sending ---
 
@@ -84,14 +111,20 @@ class Registration:
             body["allowed_origins"] = list(self.config.allowed_origins)
         self._send(frame_of("agent.create", agent_id=self.agent_id, **body))
 
-    def post(self, frame: str) -> None:
-        """Send a frame now if registered, else when it is; the oldest are dropped, and said."""
+    def post(self, frame: str, for_: asyncio.Future[Any] | None = None) -> None:
+        """Send a frame now if registered, else when it is; the oldest are dropped, and said.
+
+        Args:
+            frame: The frame.
+            for_: What will come of it. Once that has failed, because it took too long or the
+                connection was lost again, the frame is not sent: whoever asked may ask again.
+        """
         if self.state == "registered" and self._send(frame):
             return
         if len(self._queue) >= MAX_QUEUED:
             self._queue.popleft()
             self._dropped(1)
-        self._queue.append(frame)
+        self._queue.append((frame, for_))
 
     # --- what the server says ---
 
@@ -106,7 +139,9 @@ class Registration:
             for frame in then:
                 self._send(frame)
             while self._queue:
-                self._send(self._queue.popleft())
+                frame, answer = self._queue.popleft()
+                if answer is None or not answer.done():
+                    self._send(frame)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -117,6 +152,8 @@ class Registration:
         self._end_episode()
         if self.state == "registered":
             self.state = "waiting"
+        if self.leaving:
+            self._fail(ServerUnreachableError(f"agent `{self.agent_id}` is gone"))
 
     def displaced(self, problem: PinecallError) -> None:
         """Note that the name was taken from us; it is not claimed again unless asked."""
@@ -131,7 +168,7 @@ class Registration:
         """
         problem = problem_of(outcome, error)
         if outcome is Outcome.CONFLICT:
-            if self._wait_for_name(error):
+            if not self.leaving and self._wait_for_name(error):
                 return problem
             problem = ConflictError(
                 f"agent `{self.agent_id}` is held by another process, and stayed so for 90 s",
@@ -227,6 +264,11 @@ class Registration:
         self._retry = self._conflict = None
 
 
+def known_by(channel: Channel) -> tuple[str, str]:
+    """Return what tells a channel of an agent from its others."""
+    return channel["type"], same_number(channel.get("ref", ""))
+
+
 def frame_of(event: str, **fields: Any) -> str:
     """Return a frame whose fields travel verbatim, as configuration does."""
     text = json.dumps(
@@ -248,7 +290,7 @@ def problem_of(outcome: Outcome, error: Error) -> PinecallError:
         case Outcome.CONFLICT:
             return ConflictError(text, fix="it is tried again for 90 s")
         case Outcome.CAPACITY:
-            return InfrastructureError(text, code="server_at_capacity")
+            return CapacityError(text, used=_number(error.used), limit=_number(error.limit))
         case Outcome.REFUSED:
             return RegistrationRefusedError(text)
         case Outcome.PHONE_IN_USE:

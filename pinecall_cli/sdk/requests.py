@@ -41,7 +41,7 @@ class Requests:
         registration = self._registration(name)
         return self._office.request(
             ("agent.created", name),
-            lambda: registration.create(embedded=self._office.embedded),
+            lambda _: registration.create(embedded=self._office.embedded),
             timeout=REQUEST_TIMEOUT,
         )
 

@@ -5,14 +5,19 @@ The key travels in a header and appears in no message.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote
-
-import httpx
 
 from pinecall_cli import __version__
 from pinecall_cli.errors import (
@@ -21,16 +26,32 @@ from pinecall_cli.errors import (
     NotFoundError,
     ServerUnreachableError,
 )
+from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.log import EntryPage, decode_page
 from pinecall_cli.protocol.metadata import sealed_text
+from pinecall_cli.protocol.tokens import Channel as Channel
+from pinecall_cli.protocol.tokens import Token as Token
 from pinecall_cli.settings import Secret, http_base, is_loopback
 
-Channel = Literal["webrtc", "chat", "stream"]
+# httpx looks for its own command line as it is imported, which brings click, Rich and pygments
+# along: 30 of 42 ms. Without it, httpx does as where those are not installed.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+import httpx  # noqa: E402
+
 ALL = "*"
 
 
 class ServerSlowError(ServerUnreachableError):
     """Somebody may be there, and does not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The program that holds an agent, as it described itself; None where it did not."""
+
+    name: str | None = None
+    version: str | None = None
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +64,7 @@ class ConnectedAgent:
     live_calls: int | None = None
     since: float | None = None
     """Epoch seconds of the registration."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """A short-lived token and the server that it is for."""
-
-    token: str = field(repr=False)
-    server: str
-    expires_in: float = 60
+    holder: Holder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,26 @@ class CallRows:
     rows: tuple[Mapping[str, Any], ...]
     last_seq: int | None
     """The highest ``seq`` of its log at that moment; None where it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """An answer that is still being received."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Their names in any case."""
+    pieces: Callable[[], AsyncIterator[bytes]]
+
+    async def read(self) -> bytes:
+        """Return all of it."""
+        return b"".join([piece async for piece in self.pieces()])
+
+
+@functools.cache
+def certificates() -> ssl.SSLContext:
+    """Return whom we trust; reading it takes 25 ms, which not every token can cost."""
+    return httpx.create_ssl_context()
 
 
 class Rest:
@@ -76,6 +109,7 @@ class Rest:
             headers=headers,
             timeout=timeout,
             trust_env=not is_loopback(self.url),  # proxies are for elsewhere
+            verify=False if self.url.startswith("http:") else certificates(),
         )
 
     async def __aenter__(self) -> Rest:
@@ -101,23 +135,53 @@ class Rest:
             raise self._nonsense("no list of agents")
         return tuple(connected_agent(item) for item in listed if isinstance(item, dict))
 
+    async def clock(self) -> datetime | None:
+        """Return the server's time, to the second, as it dates an answer to our key.
+
+        None if it does not, as the embedded one.
+        """
+        answer = await self._request("GET", "/api/sdk/agents")
+        try:
+            return parsedate_to_datetime(answer.headers["Date"])
+        except (KeyError, ValueError):
+            return None
+
     async def kick(self, slug: str) -> None:
         """Disconnect an agent from whoever holds it.
 
         Raises:
             NotFoundError: If no such agent is connected.
         """
-        await self._request("DELETE", f"/api/sdk/agents/{quote(slug, safe='')}", about=slug)
+        path = f"/api/sdk/agents/{quote(slug, safe='')}"
+        answer = await self._request("DELETE", path, about=slug)
+        if self._read(answer).get("success") is False:
+            raise InfrastructureError(
+                f"{self.url} did not disconnect `{slug}`: {_detail(answer) or 'no reason given'}",
+                code="server_error",
+            )
 
     async def agent_config(self, slug: str) -> dict[str, Any]:
         """Return an agent's configuration as the server holds it, secrets masked.
 
         Raises:
-            NotFoundError: If no such agent is connected, or the server does not tell.
+            NotFoundError: If no such agent is connected.
+            InfrastructureError: If it is, and the server does not tell how it is configured.
         """
         path = f"/api/sdk/agents/{quote(slug, safe='')}/config"
-        answer = await self._request("GET", path, about=slug)
-        return self._read(answer)
+        try:
+            answer = await self._request("GET", path, about=slug)
+        except NotFoundError:
+            if not any(agent.slug == slugify(slug) for agent in await self.agents()):
+                raise
+            raise InfrastructureError(
+                f"{self.url} does not tell how its agents are configured",
+                fix="of a file's agent, `pinecall agents show FILE` shows what is sent",
+                code="no_such_route",
+            ) from None
+        body = self._read(answer)
+        if not isinstance(body.get("config"), dict):
+            raise self._nonsense("no configuration")
+        return body
 
     async def calls(self, agent: str | None = None, *, limit: int) -> CallRows:
         """Return the newest calls, of one agent or of all, as the server lists them.
@@ -185,13 +249,43 @@ class Rest:
         )
         body = self._read(answer)
         token, server, lasts = (body.get(key) for key in ("token", "server", "expires_in"))
-        if not isinstance(token, str) or not token:
+        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
             raise self._nonsense("no token")
         return Token(
             token=token,
             server=server if isinstance(server, str) and server else self.url,
             expires_in=lasts if isinstance(lasts, int | float) else 60,
         )
+
+    @contextlib.asynccontextmanager
+    async def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout: float | None,
+        headers: Mapping[str, str] | None = None,
+        **body: Any,
+    ) -> AsyncIterator[Exchange]:
+        """Send a request whose answer is read piece by piece, and whatever its status is.
+
+        Args:
+            method: Of HTTP.
+            path: On the server.
+            timeout: Seconds between two pieces; None for any time.
+            headers: Further ones.
+            body: ``json``, or ``data`` and ``files`` of a form; ``params`` of the query.
+
+        Raises:
+            ServerUnreachableError: If nobody answers, or the answer breaks off.
+        """
+        try:
+            async with self._http.stream(
+                method, path, headers=headers, timeout=timeout, **body
+            ) as answer:
+                yield Exchange(answer.status_code, answer.headers, answer.aiter_bytes)
+        except (httpx.HTTPError, httpx.InvalidURL) as problem:
+            raise self._unreachable(problem) from None
 
     async def _request(
         self,
@@ -206,20 +300,24 @@ class Rest:
         """Return the answer if it is a good one; ``about`` or ``call`` is who a 404 means."""
         try:
             answer = await self._http.request(method, path, params=query, headers=headers)
-        except httpx.TimeoutException:
-            raise ServerSlowError(
-                f"{self.url} does not answer", fix="check the address and your network"
-            ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            raise ServerUnreachableError(
-                f"cannot reach {self.url}: {_first_line(problem)}",
-                fix="check the address and your network, or run with `--local`",
-            ) from None
+            raise self._unreachable(problem) from None
         if answer.status_code == 404 and call is not None:
             raise NotFoundError(f"no call `{call}` on {self.url}", fix="`pinecall logs` lists them")
         if not answer.is_success:
             self._refused(answer, about)
         return answer
+
+    def _unreachable(self, problem: Exception) -> ServerUnreachableError:
+        """Return our word for a request that got no answer."""
+        if isinstance(problem, httpx.TimeoutException):
+            return ServerSlowError(
+                f"{self.url} does not answer", fix="check the address and your network"
+            )
+        return ServerUnreachableError(
+            f"cannot reach {self.url}: {_first_line(problem)}",
+            fix="check the address and your network, or run with `--local`",
+        )
 
     def _refused(self, answer: httpx.Response, about: str | None) -> NoReturn:
         """Raise what a status other than 2xx means."""
@@ -264,6 +362,18 @@ def connected_agent(item: Mapping[str, Any]) -> ConnectedAgent:
         channels=_channel_types(channels) if isinstance(channels, dict) else None,
         live_calls=live if isinstance(live, int) else None,
         since=float(since) if isinstance(since, int | float) else None,
+        holder=_holder(item.get("client")),
+    )
+
+
+def _holder(said: Any) -> Holder | None:
+    if not isinstance(said, dict):
+        return None
+    name, version, pid = (said.get(key) for key in ("name", "version", "pid"))
+    return Holder(
+        name=name if isinstance(name, str) else None,
+        version=version if isinstance(version, str) else None,
+        pid=pid if isinstance(pid, int) else None,
     )
 
 

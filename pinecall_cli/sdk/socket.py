@@ -18,7 +18,7 @@ from pinecall_cli import __version__
 from pinecall_cli.errors import NotAuthorisedError, NotFoundError, ServerUnreachableError
 from pinecall_cli.settings import is_loopback
 
-logger = logging.getLogger("pinecall_cli.sdk.websockets")
+logger = logging.getLogger("pinecall.websockets")
 logger.setLevel(logging.INFO)  # below, each request is written down with its tokens and its key
 OPEN_TIMEOUT = 10.0
 """Seconds until an opening is given up (protocol: README §4)."""
@@ -117,6 +117,17 @@ class Socket:
         """
         try:
             return await self._connection.recv()
+        except ConnectionClosed as closed:
+            raise ended(closed) from None
+
+    async def receive_bytes(self) -> bytes:
+        """Return the bytes of the next frame, text or binary: whoever decodes JSON wants those.
+
+        Raises:
+            SocketClosedError: When the socket closes; every frame before that was returned.
+        """
+        try:
+            return await self._connection.recv(decode=False)
         except ConnectionClosed as closed:
             raise ended(closed) from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import UnsetType
+
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event
 from pinecall_cli.sdk.call import Call
@@ -12,13 +14,15 @@ from pinecall_cli.sdk.call import Call
 def before(call: Call, event: Event) -> None:
     """Bring a call up to date with an event, so that its handlers see it so."""
     match event:
-        case events.UserMessage(message_id=id, text=text):
+        case events.UserMessage(message_id=id, text=text, turn_id=turn):
             call.last_message_id = id
             call.messages.append({"role": "user", "content": text})
+            call.last_turn = turn, call.messages[-1]
         case events.EagerTurn(message_id=str(id)) | events.TurnEnd(message_id=str(id)) if id:
             call.last_message_id = id
-        case events.TurnContinued():
+        case events.TurnContinued(turn_id=turn):
             call.abort_streams("turn_continued")
+            take_back(call, turn)
         case events.BotInterrupted(message_id=id):
             call.abort_streams("interrupted", message_id=id if isinstance(id, str) else None)
         case events.ReplyRejected(message_id=str(id)) | events.MessageAborted(message_id=str(id)):
@@ -36,12 +40,27 @@ def before(call: Call, event: Event) -> None:
             call.messages.append({"role": "user", "content": text})
         case events.ChatResponse(text=text) if text:
             call.messages.append({"role": "assistant", "content": text})
+        case events.WhatsappMessage(text=text) if text:
+            call.messages.append({"role": "user", "content": text})
+        case events.WhatsappResponse(text=text) if text:
+            call.messages.append({"role": "assistant", "content": text})
         case events.SkillLoaded(skill=skill):
             call.active_skills.add(skill)
         case events.SkillUnloaded(skill=skill):
             call.active_skills.discard(skill)
         case events.CallUpdated(language=language):
             call.language = language
+
+
+def take_back(call: Call, turn: int | UnsetType) -> None:
+    """Take a turn out of the messages, and all that answered it: its text comes again, whole."""
+    if call.last_turn is None or call.last_turn[0] != turn:
+        return
+    _, text = call.last_turn
+    place = next((at for at, one in enumerate(call.messages) if one is text), None)
+    call.last_turn = None
+    if place is not None:  # the application may have set the history itself
+        del call.messages[place:]
 
 
 def after(call: Call, event: Event) -> None:

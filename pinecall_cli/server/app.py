@@ -14,7 +14,10 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from pinecall_cli.engines.types import Model
+from pinecall_cli.engines.worker import Worker
+from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol.events import AgentDisplaced
+from pinecall_cli.server.faults import Faults, Stalled
 from pinecall_cli.server.journal import Journal
 from pinecall_cli.server.numbers import Number
 from pinecall_cli.server.organisation import Organisations
@@ -24,9 +27,12 @@ from pinecall_cli.server.sessions import Session
 from pinecall_cli.server.switchboard import Switchboard
 from pinecall_cli.server.threads import Threads
 from pinecall_cli.server.tokens import Tokens
+from pinecall_cli.server.whatsapp import Exchange as WhatsAppExchange
 
 log = logging.getLogger("pinecall.server")
 
+NOTICES = 1_000
+"""Different sentences that are said at most: some of them repeat what a client asked for."""
 GOODBYE_S = 0.5
 """For agent sockets to take their close frame when the server stops."""
 
@@ -60,6 +66,12 @@ class Limits:
     """Text sessions that one connection may have open."""
     browser_chats: int = 500
     """Text sessions that pages may have open, all together."""
+    page_calls: int = 100
+    """Calls that pages may have open, all together."""
+    page_connect_s: float = 15.0
+    """For a page to connect, once its offer has been answered."""
+    page_quiet_s: float = 10.0
+    """Without a message from a page that pings every second, before it is taken to be gone."""
     chat_idle_s: float = 1_800.0
     """Without a message, before a text session ends."""
     ring_s: float = 2.0
@@ -72,6 +84,22 @@ class Limits:
     """Calls that one connection may have had made at once."""
     reply_s: float = 30.0
     """For an application without a model to answer a text message."""
+    connections: int = 900
+    """Connections at once; a process may have 1,024 open files unless it is told otherwise."""
+    head_s: float = 10.0
+    """For a request's line and headers to arrive."""
+    body_s: float = 150.0
+    """For its body."""
+    stalled_s: float = 30.0
+    """For whoever is sent sound over HTTP to take the next of it."""
+    voice_calls: int = 64
+    """Calls that may be heard and spoken at once, all together."""
+    spoken_texts: int = 8
+    """Texts that one organisation may have spoken at once, over HTTP."""
+    uploads: int = 2
+    """Recordings that one organisation may have written down at once; up to 25 MB each."""
+    dictations: int = 8
+    """Streams that one organisation may have written down at once."""
 
 
 class Observer(Protocol):
@@ -103,6 +131,7 @@ class VoiceServer:
         own_calls: bool = True,
         minted_key: str | None = None,
         numbers: Mapping[str, Number] = MappingProxyType({}),
+        faults: Faults | None = None,
     ) -> None:
         """Put a server together.
 
@@ -120,11 +149,13 @@ class VoiceServer:
             own_calls: Whether its calls are all of the developer who runs it, who may listen.
             minted_key: The one of ``keys`` that was made for this run.
             numbers: What happens at further numbers of the local exchange.
+            faults: What is to go wrong on purpose.
         """
         self.organisations = Organisations(keys, minted=minted_key)
         self.journal = journal
         self.engines = engines
-        self.choose_model = choose_model
+        self.faults = faults or Faults()
+        self._choose_model = choose_model
         self.limits = limits or Limits()
         self.public_hosts = frozenset(name.lower() for name in public_hosts)
         self.wall = wall
@@ -133,21 +164,33 @@ class VoiceServer:
         self.tokens = Tokens()
         self.threads = Threads()
         self.switchboard = Switchboard(self, numbers)
+        self.whatsapp = WhatsAppExchange(self)
         self.connections: set[Connection] = set()
         self.observers: set[Observer] = set()
         """Whoever reads the call log, or writes from a page."""
         self._outlets: WeakValueDictionary[tuple[str, str], Outlet] = WeakValueDictionary()
+        self.audio_worker = Worker("audio api")
+        """What the audio API computes itself, so that it keeps no call waiting."""
         self.own_calls = own_calls
         self.draining = False
         """True once no new session may be opened."""
-        self._record, self._recordings = record, recordings
+        self._record, self.recordings = record, recordings
+        self.recording_problem: PinecallError | None = None
+        """Why a call is not, or not wholly, recorded: the first such reason."""
         self._notice = notice
         self._noticed: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    def choose_model(self, llm: Any) -> Model | None:
+        """Return the model of a session from its ``llm``; None when the application answers."""
+        model = self._choose_model(llm)
+        if model is not None and self.faults.stall_ms:
+            return Stalled(model, self.faults.stall_ms / 1000)
+        return model
+
     def notice(self, sentence: str) -> None:
         """Say something to whoever runs the server, if it has not been said before."""
-        if sentence not in self._noticed:
+        if sentence not in self._noticed and len(self._noticed) < NOTICES:
             self._noticed.add(sentence)
             self._notice(sentence)
 
@@ -161,13 +204,17 @@ class VoiceServer:
         """Return the way out for the events of a live session."""
         return self._outlets.get((session.agent.org.id, session.call_id))
 
+    def recording_failed(self, problem: PinecallError) -> None:
+        """Keep in mind that a call is not recorded. Called from any thread."""
+        self.recording_problem = self.recording_problem or problem
+
     def recording_folder(self, config: Mapping[str, Any]) -> Path | None:
         """Return where a call of this configuration is recorded; None if it is not."""
         if self._record is not None:
             return self._record
         media = config.get("media")
         wanted = isinstance(media, Mapping) and media.get("recording") is True
-        return self._recordings if wanted else None
+        return self.recordings if wanted else None
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run ``work`` beside everything else; a failure is logged, and ends nothing else."""

@@ -44,6 +44,8 @@ class WatchedLog:
     call: str | None = None
     agent: str | None = None
     """Slug; None for all."""
+    agents: frozenset[str] | None = None
+    """Slugs, where it is of some of them; None for all."""
 
     def has(self, entry: Entry) -> bool:
         """Tell whether an entry belongs to it."""
@@ -51,6 +53,7 @@ class WatchedLog:
             entry.org == self.org.id
             and self.call in (None, entry.call)
             and self.agent in (None, entry.agent)
+            and (self.agents is None or entry.agent in self.agents)
         )
 
     def envelope(self, entry: Entry) -> LogEntry:
@@ -160,7 +163,7 @@ class Attachment:
             async with asyncio.timeout(STALLED_S):
                 if first and watched.call is None and page.pruned > self._cursor > 0:
                     await self._say_gap(page.entries, page.pruned)
-                for entry in page.entries:
+                for entry in filter(watched.has, page.entries):
                     await self._socket.send_text(codec.encode(watched.envelope(entry)))
             first = False
             if page.entries:

@@ -92,6 +92,10 @@ class Attention:
                 else:
                     self._spawn(self._tell(aside))
 
+    def release(self) -> None:
+        """End hold and mute, and what was said meanwhile with them: somebody else has the call."""
+        self.held, self._aside = False, None
+
     async def _tell(self, aside: Aside) -> None:
         words = await aside.words()
         self._emit(events.CallUnmuted(muted_transcript=words or None))

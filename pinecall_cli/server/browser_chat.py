@@ -16,15 +16,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from pinecall_cli.protocol import chat, events
 from pinecall_cli.protocol.frames import Event, Unknown
 from pinecall_cli.protocol.ids import chat_id
+from pinecall_cli.server.actions import LONGEST_KEY, LONGEST_MESSAGE
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.chat import ChatSession
 from pinecall_cli.server.outbox import Close, Outbox
 from pinecall_cli.server.registry import Refused, RegisteredAgent
 from pinecall_cli.server.threads import Thread, told
 
-LONGEST_MESSAGE = 16_000
-"""Characters of one message: whoever holds a token may be anybody, and models cost money."""
-LONGEST_KEY = 200
 CLOSING_S = 1.0
 """For a page to take what is written last."""
 

@@ -170,9 +170,11 @@ class ChatSession:
         waiting = [self._sender] if self._answering else []
         while not self._messages.empty():
             waiting.append(self._messages.get_nowait().sender)
+        code = "SERVER_STOPPING" if self.reason == "server_shutdown" else UNSET
+        over = events.LlmChatError(error=f"the conversation has ended: {self.reason}", code=code)
         for self._sender in waiting:
             if self._sender is not self.agent.connection:
-                self._tell(events.LlmChatError(error=f"the conversation has ended: {self.reason}"))
+                self._tell(over)
 
     # --- what arrives ---
 

@@ -151,6 +151,10 @@ class Conversation:
             return
         self._keyed_context = changed
 
+    def take_context(self, before: Conversation) -> None:
+        """Know by key what a conversation of the same call knew before this one."""
+        self._keyed_context = dict(before._keyed_context)
+
     # -- commands of the application -----------------------------------------------------
 
     def handle(self, command: Command) -> bool:

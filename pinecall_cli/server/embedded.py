@@ -12,13 +12,13 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from pinecall_cli.engines.choose import SpeechEngines
 from pinecall_cli.engines.llm import choose_model
@@ -26,9 +26,12 @@ from pinecall_cli.engines.types import Model
 from pinecall_cli.errors import InfrastructureError, UsageError
 from pinecall_cli.server import runtime
 from pinecall_cli.server.app import ChooseModel, Limits, VoiceServer
+from pinecall_cli.server.connections import Http, Socket
+from pinecall_cli.server.faults import Faults
 from pinecall_cli.server.gateway import gateway
 from pinecall_cli.server.hosts import is_loopback
 from pinecall_cli.server.journal import Journal
+from pinecall_cli.server.log_file import RECORDINGS
 from pinecall_cli.server.numbers import Number
 from pinecall_cli.server.organisation import random_key
 
@@ -38,18 +41,6 @@ LARGEST_FRAME = 1024 * 1024
 """Bytes of a WebSocket message: a prompt may have 256 KiB, and tools come with it."""
 DRAIN_S = 1.0
 """For calls to end when the server stops; they take 20 ms. The first Ctrl-C promises 2 s in all."""
-
-
-class Socket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, by which the application can also drop a peer that stopped reading.
-
-    Closing one of those waits for a buffer that never empties.
-    """
-
-    async def run_asgi(self) -> None:
-        """Run the application, with the way to drop the peer in its scope."""
-        self.scope["state"]["abort"] = self.transport.abort
-        await super().run_asgi()
 
 
 class EmbeddedServer:
@@ -72,6 +63,8 @@ class EmbeddedServer:
         run_dir: Path | None = None,
         record: Path | None = None,
         numbers: Mapping[str, Number] = MappingProxyType({}),
+        script: Sequence[Mapping[str, Any]] | None = None,
+        faults: Faults | None = None,
     ) -> None:
         """Say what server it is to be; nothing happens before `start`.
 
@@ -91,6 +84,9 @@ class EmbeddedServer:
             run_dir: Where to leave a runtime file, so that commands find the server.
             record: Where to record every call.
             numbers: What happens at further numbers of the local exchange.
+            script: The rules that answer for agents whose ``llm`` is ``script`` alone; None for
+                the built-in ones.
+            faults: What is to go wrong on purpose.
         """
         self.host = host
         self.port = port
@@ -103,7 +99,8 @@ class EmbeddedServer:
         self._models, self._notice = models, notice
         self._environ, self._from_project = environ, from_project
         self._limits, self._public_hosts = limits, tuple(public_hosts)
-        self._record, self._numbers = record, numbers
+        self._record, self._numbers, self._script = record, numbers, script
+        self._faults = faults
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -151,10 +148,11 @@ class EmbeddedServer:
             public_hosts=self._public_hosts,
             notice=self._notice,
             record=self._record,
-            recordings=None if self._data == ":memory:" else Path(self._data) / "recordings",
+            recordings=None if self._data == ":memory:" else Path(self._data) / RECORDINGS,
             own_calls=is_loopback(self.host),
             minted_key=self._minted,
             numbers=self._numbers,
+            faults=self._faults,
         )
         listening = threading.Event()
         self._thread = threading.Thread(
@@ -218,6 +216,7 @@ class EmbeddedServer:
         return choose_model(
             llm,
             environment=self._environ,
+            server_script=self._script,
             from_project=self._from_project,
             notice=self.server.notice,
         )
@@ -240,7 +239,7 @@ class EmbeddedServer:
         http = Listening(
             uvicorn.Config(
                 gateway(self.server, loopback=is_loopback(self.host)),
-                http="h11",
+                http=partial(Http, limits=self.server.limits),  # type: ignore[arg-type]
                 ws=Socket,
                 lifespan="off",
                 log_config=None,
@@ -269,6 +268,7 @@ class EmbeddedServer:
         try:
             await serving
         finally:
+            self.server.audio_worker.close()
             self.server.journal.close()
 
 

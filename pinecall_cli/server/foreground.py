@@ -10,13 +10,14 @@ from collections.abc import Callable
 from types import FrameType
 
 from pinecall_cli.server.embedded import EmbeddedServer
+from pinecall_cli.settings.endings import ending_signals
 
-GRACE_S = {signal.SIGINT: 1.0, signal.SIGTERM: 9.0}
+GRACE_S, LONG_GRACE_S = 1.0, 9.0
 """For calls to end: Ctrl-C promises 2 s in all, SIGTERM 10."""
 
 
 def hold(server: EmbeddedServer, *, ready: Callable[[], None]) -> int:
-    """Start a server, say that it is ready, hold it until SIGINT or SIGTERM, and stop it.
+    """Start a server, say that it is ready, hold it until a signal ends it, and stop it.
 
     A second signal ends the process at once. Must be called on the main thread.
 
@@ -35,7 +36,7 @@ def hold(server: EmbeddedServer, *, ready: Callable[[], None]) -> int:
         received.append(signal.Signals(number))
         told.set()
 
-    before = {number: signal.signal(number, take) for number in GRACE_S}
+    before = {number: signal.signal(number, take) for number in ending_signals()}
     try:
         server.start()
         try:
@@ -43,7 +44,8 @@ def hold(server: EmbeddedServer, *, ready: Callable[[], None]) -> int:
             while not told.wait(0.5):  # in slices: on Windows a wait hears no Ctrl-C
                 pass
         finally:
-            server.stop(GRACE_S[received[0]] if received else 0.0)
+            patient = LONG_GRACE_S if received == [signal.SIGTERM] else GRACE_S
+            server.stop(patient if received else 0.0)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

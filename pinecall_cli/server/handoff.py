@@ -56,6 +56,8 @@ def send(server: VoiceServer, agent: RegisteredAgent, frame: commands.SessionSen
     if not text or len(text) > LONGEST_MESSAGE:
         raise Refused("INVALID_FRAME", f"a message has 1 to {LONGEST_MESSAGE} characters")
     session = next(wanted(agent, text_of(frame.session_id), text_of(frame.contact)), None)
+    if session is None and frame.contact:
+        session = server.whatsapp.reopened(agent, text_of(frame.contact))
     if session is None:
         raise Refused("CALL_NOT_FOUND", f"agent '{agent.slug}' has no such session or contact")
     session.human(text)

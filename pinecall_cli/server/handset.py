@@ -98,20 +98,9 @@ class Handset:
         outlet.subscribe(self.line.tell)
         self.line.attach(session, outlet.emit)
         if session.clock_ms:  # a call that was forwarded here began long ago
-            details = session.details
-            self._tell(
-                events.CallStarted(
-                    agent_id=session.agent.slug,
-                    call_id=session.call_id,
-                    session_id=session.call_id,
-                    from_=details.from_,
-                    to=details.to,
-                    direction=details.direction,
-                    transport=details.transport,
-                    metadata=dict(details.metadata),
-                    language=details.language,
-                )
-            )
+            call = session.call_id
+            stamps = {"agent_id": session.agent.slug, "call_id": call, "session_id": call}
+            self._tell(structs.replace(session.details.started(), **stamps))
 
     def over(self) -> None:
         """The call has ended, or did not come about."""

@@ -21,6 +21,8 @@ HIGHEST_SEQ = 2**63 - 1
 """A database counts no further."""
 FILE = "calls.db"
 """Its name in the data folder."""
+RECORDINGS = "recordings"
+"""The folder beside it with calls as they sounded, or links to where they are kept."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -113,8 +115,14 @@ def prune(database: sqlite3.Connection, *, since: float, calls: int) -> None:
 
 def newest_seq(database: sqlite3.Connection) -> int:
     """Return the highest ``seq`` that was ever written and is known of; 0 for none."""
-    kept = database.execute("SELECT max(seq) FROM entries").fetchone()[0]
-    return max(kept or 0, read_pruned(database))
+    return max(highest_seq(database), read_pruned(database))
+
+
+def highest_seq(database: sqlite3.Connection, *, agent: str | None = None) -> int:
+    """Return the highest ``seq`` there is of an agent, or of all; 0 for none."""
+    where, values = conditions(agent=agent)
+    row = database.execute(f"SELECT max(seq) FROM entries WHERE {where}", values).fetchone()
+    return row[0] or 0
 
 
 def encoded(entry: Entry) -> str:
@@ -135,6 +143,9 @@ def write(database: sqlite3.Connection, entry: Entry, data: str) -> None:
             f"INSERT OR {how} INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
             (entry.call, entry.agent, entry.org, *parties, facts.get("channel"), entry.ts),
         )
+    if entry.type == "call.routed":
+        of_call = (entry.agent, entry.call)
+        database.execute("UPDATE calls SET agent = ? WHERE call = ?", of_call)
     if entry.type == "call.ended":
         database.execute(
             "UPDATE calls SET ended_at = ?, duration = ?, reason = ? WHERE call = ?",
@@ -152,12 +163,19 @@ def read_entries(
     limit: int,
     upto: int = HIGHEST_SEQ,
 ) -> list[Entry]:
-    """Return entries after a ``seq`` and up to another, in order."""
+    """Return entries after a ``seq`` and up to another, in order.
+
+    More than ``limit`` only where two servers gave out its last ``seq`` in the same microsecond:
+    whoever reads on behind it must not miss the other's.
+    """
     where, values = conditions(call=call, agent=agent, org=org)
+    asked = f"FROM entries WHERE {where} AND seq > ? AND seq <= ? ORDER BY seq"
+    last = database.execute(
+        f"SELECT seq {asked} LIMIT 1 OFFSET ?", (*values, after, upto, limit - 1)
+    ).fetchone()
     rows = database.execute(
-        f"SELECT seq, ts, call, agent, org, type, data FROM entries WHERE {where} AND seq > ? "
-        "AND seq <= ? ORDER BY seq LIMIT ?",
-        (*values, after, upto, limit),
+        f"SELECT seq, ts, call, agent, org, type, data {asked}, rowid",
+        (*values, after, upto if last is None else last[0]),
     )
     return [
         Entry(seq, ts, of_call, of_agent, of_org, type_, json.loads(data))

@@ -7,14 +7,13 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pinecall_cli.audio import mulaw
-from pinecall_cli.protocol import codec, commands, events, mic
-from pinecall_cli.protocol.config import browser_overrides
-from pinecall_cli.protocol.frames import Event, Unknown
-from pinecall_cli.server.session import VoiceSession
+from pinecall_cli.protocol import codec, events, mic
+from pinecall_cli.protocol.frames import Event
+from pinecall_cli.server.actions import obey
+from pinecall_cli.server.registry import Refused
 from pinecall_cli.server.sessions import Session
 from pinecall_cli.server.speaking import RATE
 
@@ -107,48 +106,10 @@ class MicLine:
             self._refuse("BAD_FRAME", f"a frame is 20 ms, {wanted} bytes, not {len(audio)}")
 
     def _act(self, text: str) -> None:
-        action, session = mic.decode_mic(text), self._call
-        match action:
-            case mic.MicPing():
-                pass
-            case mic.Hangup():
-                self._end("hangup")
-            case Unknown(event=name, problem=problem):
-                self._refuse("UNKNOWN_ACTION", f"{name or 'a message'}: {problem or 'unknown'}")
-            case _ if isinstance(session, VoiceSession):
-                self._act_in_call(action, session)
-            case _:
-                pass  # the other side has not answered yet: nothing is there to be changed
-
-    def _act_in_call(self, action: mic.MicMessage, session: VoiceSession) -> None:
-        match action:
-            case mic.Mute():
-                session.mute(True)
-            case mic.Unmute():
-                session.mute(False)
-            case mic.InjectText(text=said):
-                session.inject(said)
-            case mic.SetContext(key=key, value=value):
-                session.conversation.handle(
-                    commands.SetContext(call_id=session.call_id, key=key, value=value)
-                )
-            case mic.Configure():
-                self._configure(action, session)
-            case mic.Dtmf() if not self._phone:
-                self._refuse("NOT_PHONE", "keys can be pressed on phone calls only (`to`)")
-            case mic.Dtmf(digits=digits):
-                session.pressed(digits)
-            case _:
-                self._refuse("UNKNOWN_ACTION", f"{type(action).__name__} has no place in a call")
-
-    def _configure(self, action: mic.Configure, session: VoiceSession) -> None:
-        fields = msgspec.to_builtins(action)
-        allowed, dropped = browser_overrides({k: v for k, v in fields.items() if k != "action"})
-        if dropped:
-            log.info("call %s: a caller may not set %s", session.call_id, ", ".join(dropped))
-        session.configure(allowed)
-        if isinstance(action.language, str):
-            self._emit(events.CallUpdated(language=action.language))
+        try:
+            obey(text, self._call, self._emit, phone=self._phone)
+        except Refused as refused:
+            self._refuse(refused.code, refused.message)
 
     def _refuse(self, code: str, message: str) -> None:
         self.tell(codec.encode(events.Error(code=code, error=message)))

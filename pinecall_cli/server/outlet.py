@@ -76,24 +76,49 @@ class Outlet:
         """Send an event of this call to everyone who is to know it."""
         if self.closed:
             return
+        stamped, seq, ts = self._stamped(event, self.agent)
+        entries = self._translator.entries(stamped, seq=seq, ts=ts, stamps=self._stamps.next)
+        self.closed = self._translator.over
+        text = codec.encode(stamped)
+        post(self.agent, text)
+        self._pass_on(text)
+        for entry in entries:
+            self._log.append(entry)
+
+    def hand_over(self, agent: RegisteredAgent) -> None:
+        """Let the call be another owner's: what is emitted from now on is theirs."""
+        self.agent = agent
+        self._translator.agent = agent.slug
+
+    def emit_for(self, owner: RegisteredAgent, event: Event, *, shown: bool) -> None:
+        """Send an event to an owner who has handed the call over; it leaves no trace in the log.
+
+        ``shown`` says whether those who follow the call see it too.
+        """
+        text = codec.encode(self._stamped(event, owner)[0])
+        post(owner, text)
+        if shown:
+            self._pass_on(text)
+
+    def show(self, event: Event) -> None:
+        """Send an event to those who follow the call, and not yet to its owner."""
+        self._pass_on(codec.encode(self._stamped(event, self.agent)[0]))
+
+    def _stamped(self, event: Event, owner: RegisteredAgent) -> tuple[Event, int, float]:
         seq, ts = self._stamps.next()
         stamped = structs.replace(
             event,
-            agent_id=self.agent.slug,
+            agent_id=owner.slug,
             call_id=self.call_id,
             session_id=self.call_id,
             seq=seq,
             ts=ts,
         )
-        text = codec.encode(stamped)
-        entries = self._translator.entries(stamped, seq=seq, ts=ts, stamps=self._stamps.next)
-        self.closed = self._translator.over
-        if self.agent.connection is not None:
-            self.agent.connection.post(text)
+        return stamped, seq, ts
+
+    def _pass_on(self, text: str) -> None:
         for subscriber in tuple(self._subscribers):
             subscriber(text)
-        for entry in entries:
-            self._log.append(entry)
 
     def note(self, type: str, data: Mapping[str, Any]) -> None:
         """Put a fact into the call log that is no event of the agent's owner."""
@@ -115,3 +140,9 @@ class Outlet:
                 self._subscribers.remove(callback)
 
         return stop
+
+
+def post(owner: RegisteredAgent, text: str) -> None:
+    """Send a frame to an owner, if they are connected."""
+    if owner.connection is not None:
+        owner.connection.post(text)

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pinecall_cli.audio.pcm import interleave
-from pinecall_cli.audio.wav import WavWriter
+from pinecall_cli.audio.wav import WavWriter, disk_full, said
+from pinecall_cli.errors import InfrastructureError, PinecallError
 from pinecall_cli.server.speaking import RATE
 from pinecall_cli.server.tape import Tape
 
@@ -28,18 +29,39 @@ BATCH = 25
 class Recorder:
     """Records one call into a folder. Any method may be called on the server's loop."""
 
-    def __init__(self, folder: Path, call_id: str, rate: int = RATE) -> None:
-        """Open the files; ``rate`` is that of both sides' frames, in Hz.
+    def __init__(
+        self,
+        folder: Path,
+        call_id: str,
+        rate: int = RATE,
+        *,
+        failed: Callable[[PinecallError], None] = lambda problem: None,
+    ) -> None:
+        """Open the files.
+
+        Args:
+            folder: Where to; it is made if it is not there.
+            call_id: The call.
+            rate: Of both sides' frames, in Hz.
+            failed: Told, from another thread, why no more is recorded; the call goes on.
 
         Raises:
-            OSError: If the folder cannot be written to.
+            PinecallError: If the folder cannot be written to.
         """
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._failed = failed
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as problem:
+            raise cannot_record(folder, problem) from None
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in call_id)[:80]
         self.wav = folder / f"{name}.wav"
         self.events = folder / f"{name}.jsonl"
         self._sound = WavWriter(self.wav, rate, channels=2)
-        descriptor = os.open(self.events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            descriptor = os.open(self.events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError as problem:
+            self._sound.close()
+            raise cannot_record(folder, problem) from None
         self._text = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
         self._work: queue.SimpleQueue[bytes | str | None] = queue.SimpleQueue()
         self._pairs: list[bytes] = []
@@ -81,14 +103,42 @@ class Recorder:
                 else:
                     self._text.write(item + "\n")
                     self._text.flush()
-            except OSError as problem:
+            except (OSError, PinecallError) as problem:
                 failed = True
-                log.error("recording %s stopped: %s", self.wav, problem.strerror or problem)
+                self._stopped(problem)
         for file in (self._sound, self._text):
             try:
                 file.close()
-            except OSError as problem:
-                log.error("recording %s was not closed: %s", self.wav, problem.strerror)
+            except (OSError, PinecallError) as problem:
+                if not failed:
+                    self._stopped(problem)
+
+    def _stopped(self, problem: OSError | PinecallError) -> None:
+        ours = problem if isinstance(problem, PinecallError) else disk_full(self.events, problem)
+        log.error("recording %s stopped: %s", self.wav, ours.message)
+        self._failed(ours)
+
+
+def remember(wav: Path, recordings: Path) -> None:
+    """Leave a link to a recording in the folder of all recordings: `logs --export` looks there."""
+    link = recordings / wav.name
+    try:
+        recordings.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if link.is_symlink():
+            link.unlink()
+        if not link.exists():  # the server may keep a recording of its own there
+            link.symlink_to(wav.absolute())
+    except OSError as problem:  # on Windows not everybody may make links
+        log.info("%s: no link to it in %s: %s", wav, recordings, said(problem))
+
+
+def cannot_record(folder: Path, problem: OSError) -> PinecallError:
+    """Return the error for a folder that cannot be written to."""
+    return InfrastructureError(
+        f"cannot record to `{folder}`: {said(problem)}",
+        code="recording",
+        fix="name a folder that can be written to",
+    )
 
 
 @contextmanager
@@ -97,20 +147,27 @@ def recorded(
     call_id: str,
     tape: Tape,
     subscribe: Callable[[Callable[[str], None]], Callable[[], None]],
+    *,
+    recordings: Path | None,
+    failed: Callable[[PinecallError], None],
 ) -> Iterator[None]:
     """Record a call while the block runs, ``call.ended`` included; not at all without a folder.
 
-    A disk that cannot be written to is said once in the log, and costs no call.
+    A link in ``recordings`` leads to one that is kept elsewhere. A disk that cannot be written to
+    is said once in the log and to ``failed``, and costs no call.
     """
     if folder is None:
         yield
         return
     try:
-        recorder = Recorder(folder, call_id)
-    except OSError as problem:
-        log.error("cannot record to %s: %s", folder, problem.strerror or problem)
+        recorder = Recorder(folder, call_id, failed=failed)
+    except PinecallError as problem:
+        log.error("%s", problem.message)
+        failed(problem)
         yield
         return
+    if recordings is not None and recordings != folder:
+        remember(recorder.wav, recordings)
     stops = (tape.listen(recorder.hear), subscribe(recorder.note))
     try:
         yield

@@ -23,6 +23,9 @@ Scope = Literal["observe", "participate", "supervise"]
 """What the holder of a stream token may do: read, also speak up in a call, also steer it."""
 
 LIFETIME_S = 60.0
+GIVEN_S = 600.0
+"""How long after minting for a key's holder a page may still show the token, if only to learn that
+it is no longer good."""
 RETURN_S = 3_600.0
 """How long after its first use a stream token still lets its holder come back."""
 OUTSTANDING = 10_000
@@ -40,6 +43,8 @@ class Grant:
     """Slug."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Sealed: said by whoever held the key, so it wins over what a browser says."""
+    origin: str | None = None
+    """Of the page that got it without a key; None if a key's holder did, to give to any page."""
     agents: tuple[str, ...] = ()
     """Of a stream token: further slugs it covers."""
     scope: Scope = "observe"
@@ -72,6 +77,8 @@ class Tokens:
         """By digest, oldest first: expiry and grant."""
         self._returning: dict[bytes, tuple[float, Grant]] = {}
         """Of stream tokens that were used, likewise."""
+        self._given: dict[Channel, float] = {}
+        """When a key's holder got one last."""
 
     def mint(self, grant: Grant) -> str:
         """Return a new token for ``grant``; URL-safe.
@@ -83,8 +90,15 @@ class Tokens:
         if len(self._grants) >= OUTSTANDING:
             raise TooManyTokens
         token = PREFIXES[grant.channel] + self._random(32)
+        if grant.origin is None:
+            self._given[grant.channel] = self._now()
         self._grants[digest(token)] = self._now() + self.lifetime_s, grant
         return token
+
+    def anywhere(self, channel: Channel) -> bool:
+        """Tell whether a page of any origin may have a token: key holders give theirs to pages."""
+        given = self._given.get(channel)
+        return given is not None and self._now() < given + GIVEN_S
 
     def consume(self, token: str, channel: Channel) -> Grant | None:
         """Use a token up and return what it stood for; None if it is not good (any more).

@@ -62,7 +62,9 @@ class Translator:
     def __init__(self, *, call: str, agent: str, org: str) -> None:
         self.over = False
         """True after the call's last event."""
-        self._call, self._agent, self._org = call, agent, org
+        self.agent = agent
+        """Slug of whoever has the call now."""
+        self._call, self._org = call, org
         self._since: float | None = None
         self._turn = 0
         self._reply: Reply | None = None
@@ -97,7 +99,7 @@ class Translator:
                     seq=number,
                     ts=at,
                     call=self._call,
-                    agent=self._agent,
+                    agent=self.agent,
                     org=self._org,
                     type="bot.speaking" if amends else type_.rstrip("~"),
                     data=data,
@@ -120,7 +122,7 @@ class Translator:
 
     def _started(self, event: events.CallStarted, seq: int, ts: float) -> Iterator[Draft]:
         if self._since is not None:
-            return  # announced again to an agent that came back
+            return  # announced again: to an agent that came back, or that a line handed it to
         self._since = ts
         data = {
             "direction": event.direction,
@@ -128,14 +130,39 @@ class Translator:
             "to": event.to,
             "channel": event.transport,
         }
-        yield "call.started", data | given(metadata=event.metadata or UNSET)
+        more = given(metadata=event.metadata or UNSET, extension=event.extension or UNSET)
+        yield "call.started", data | more
 
     def _chat_started(self, event: events.LlmChatStarted, seq: int, ts: float) -> Iterator[Draft]:
         if self._since is not None:
             return
         self._since = ts
-        data = {"direction": "inbound", "from": "chat", "to": self._agent, "channel": "chat"}
+        data = {"direction": "inbound", "from": "chat", "to": self.agent, "channel": "chat"}
         yield "call.started", data | given(metadata=event.metadata or UNSET)
+
+    def _contact_started(
+        self, event: events.WhatsappSessionStarted, seq: int, ts: float
+    ) -> Iterator[Draft]:
+        if self._since is not None:
+            return
+        self._since = ts
+        data = {"direction": "inbound", "from": event.contact_phone, "to": self.agent}
+        yield "call.started", data | {"channel": "whatsapp"}
+
+    def _contact_wrote(self, event: events.WhatsappMessage, seq: int, ts: float) -> Iterator[Draft]:
+        self._turn += 1
+        yield "turn.start", {"turn": self._turn, "role": "user"}
+        text = event.text if event.type == "text" else f"[{event.type}] {event.text}".strip()
+        yield "user.message", given(id=event.message_id) | {"text": text, "final": True}
+
+    def _contact_told(self, event: events.WhatsappResponse, seq: int, ts: float) -> Iterator[Draft]:
+        yield from self._wrote_back(f"bot_{seq}", event.text)
+
+    def _contact_ended(
+        self, event: events.WhatsappSessionEnded, seq: int, ts: float
+    ) -> Iterator[Draft]:
+        reason = "idle_timeout" if event.reason is UNSET else event.reason
+        yield from self._over(reason, event.duration, ts)
 
     def _ended(self, event: events.CallEnded, seq: int, ts: float) -> Iterator[Draft]:
         yield from self._over(event.reason, event.duration_seconds, ts)
@@ -250,7 +277,11 @@ class Translator:
 
     def _answered(self, event: events.ChatResponse, seq: int, ts: float) -> Iterator[Draft]:
         id = f"bot_{seq}" if event.message_id is UNSET else event.message_id
-        yield "bot.speaking", {"id": id, "text": event.text}
+        yield from self._wrote_back(id, event.text)
+
+    def _wrote_back(self, id: str, text: str) -> Iterator[Draft]:
+        """Tell of an answer in writing: it is said the moment it is sent."""
+        yield "bot.speaking", {"id": id, "text": text}
         yield "bot.finished", {"id": id}
         if self._turn:
             yield "turn.end", {"turn": self._turn, "latency": {}}
@@ -324,6 +355,10 @@ TELL: dict[type[Event], Callable[[Translator, Any, int, float], Iterator[Draft]]
     events.SkillUnloaded: Translator._skill_unloaded,
     events.DocsSources: Translator._sources,
     events.AudioMetrics: Translator._metrics,
+    events.WhatsappSessionStarted: Translator._contact_started,
+    events.WhatsappMessage: Translator._contact_wrote,
+    events.WhatsappResponse: Translator._contact_told,
+    events.WhatsappSessionEnded: Translator._contact_ended,
     events.SessionPaused: Translator._paused,
     events.SessionResumed: Translator._resumed,
 }

@@ -75,12 +75,17 @@ def _rows(
 
 def event_row(received: Received, ink: Ink) -> Row:
     """Return the row that ``--events`` prints of a frame: its name and what it says."""
+    name, said = event_words(received, ink)
+    return Row(Text(f"  {name} ", "dim"), Text(said, "dim"))
+
+
+def event_words(received: Received, ink: Ink) -> tuple[str, str]:
+    """Return a frame's name and what it says, both harmless."""
     fields = received.fields()
     name = str(fields.pop("event", "?"))
     for stamp in ("agent_id", "call_id", "session_id", "seq", "ts"):
         fields.pop(stamp, None)
-    said = ink.safe(_compact(fields), limit=EVENT_CHARS)
-    return Row(Text(f"  {ink.safe(name)} ", "dim"), Text(said, "dim"))
+    return ink.safe(name), ink.safe(_compact(fields), limit=EVENT_CHARS)
 
 
 def label(who: str, call: CallState, ink: Ink) -> Text:

@@ -50,7 +50,7 @@ class ListenView:
             return
         self._levels += 1
         if self._levels % LEVEL_EVERY == 0:
-            line = f"\r● live {meter(dbfs, self._ink)} Ctrl-C leaves\x1b[K"
+            line = f"\r\x1b[K● live {meter(dbfs, self._ink)} Ctrl-C leaves"
             self._out.write(line.encode(self._ink.encoding, "replace"))
             self._drawn = True
 

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
+from math import modf
 
 import msgspec
 
@@ -21,6 +23,12 @@ RENAMED = {"type": "wire_type", "agent": "wire_agent"}
 """A frame's own fields that would hide ours."""
 
 _FRAME = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TIME = msgspec.json.Decoder(float)
+_TEXT = msgspec.json.Decoder(str)
+_KEYS: dict[str, bytes] = {}
+"""Keys as they stand in a line, with the comma before and the colon behind; some hundred."""
+KEYS_KEPT, LONGEST_KEY = 1000, 64
+"""What is kept of the keys that a server sends: never more than 64 KB of them."""
 _STEERING = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 """In UTF-8: DEL, the C1 controls (some terminals obey them) and Unicode's two line separators."""
 
@@ -38,12 +46,13 @@ class NdjsonView:
         if isinstance(happened, Received):
             if not isinstance(happened.frame, (events.Ping, events.Pong)):
                 slugs = [agent.slug for agent in session.agents]
-                self.out.write(frame_line(happened, at=at, agents=slugs))
+                self.out.add(frame_line(happened, at=at, agents=slugs))
         elif happened is not None and not isinstance(happened, EngineNotice):
-            self.out.write(record_line(happened))
+            self.out.add(record_line(happened))
 
     def close(self) -> None:
-        """Do nothing: every line is out."""
+        """Write what is owed."""
+        self.out.finish()
 
 
 def frame_line(received: Received, *, at: float, agents: Iterable[str] = ()) -> bytes:
@@ -59,15 +68,15 @@ def frame_line(received: Received, *, at: float, agents: Iterable[str] = ()) -> 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = received.raw.decode("utf-8", "backslashreplace")
         return _line({"type": "unknown", "ts": iso(at), "agent": None, "raw": text})
-    parts = {
-        "type": bytes(fields.pop("event", msgspec.Raw(b"null"))),
-        "ts": _encoded(_when(fields.pop("ts", None), at)),
-        "agent": _encoded(_slug(fields.get("agent_id"), agents)),
-    }
+    parts: list[bytes | msgspec.Raw] = [b'{"type":', fields.pop("event", b"null"), b',"ts":"']
+    parts += (_when(fields.pop("ts", None), at).encode(), b'","agent":')
+    parts.append(_agent(bytes(fields.get("agent_id", b"null")), tuple(agents)))
+    if not RENAMED.keys().isdisjoint(fields):
+        fields = {RENAMED.get(key, key): value for key, value in fields.items()}
     for key, value in fields.items():
-        parts[RENAMED.get(key, key)] = bytes(value)
-    body = b",".join(_encoded(key) + b":" + value for key, value in parts.items())
-    return _one_line(b"{" + body + b"}")
+        parts += (_KEYS.get(key) or _spelled(key), value)
+    parts.append(b"}")
+    return _one_line(b"".join(parts))
 
 
 def record_line(record: Record) -> bytes:
@@ -95,28 +104,42 @@ def iso(at: float) -> str:
     Raises:
         ValueError: If no calendar has that day.
     """
+    fraction, whole = modf(at)
+    carry, micros = divmod(round(fraction * 1e6), 1_000_000)
     try:
-        moment = datetime.fromtimestamp(at, UTC)
+        return f"{_second(int(whole) + carry)}.{micros // 1000:03}Z"
     except (OverflowError, OSError) as error:
         raise ValueError(f"not a time: {at}") from error
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=16)
+def _second(whole: int) -> str:
+    """Return a whole second as far as its digits go: a burst has thousands of events in one."""
+    return datetime.fromtimestamp(whole, UTC).isoformat().removesuffix("+00:00")
 
 
 def _when(raw: msgspec.Raw | None, at: float) -> str:
     try:
-        return iso(msgspec.json.decode(raw, type=float) if raw is not None else at)
+        return iso(_TIME.decode(raw) if raw is not None else at)
     except (msgspec.DecodeError, ValueError):
         return iso(at)
 
 
-def _slug(raw: msgspec.Raw | None, agents: Iterable[str]) -> str | None:
-    if raw is None:
-        return None
+@lru_cache(maxsize=16)
+def _agent(raw: bytes, agents: tuple[str, ...]) -> bytes:
+    """Return the value of ``agent`` for an ``agent_id`` as it came."""
     try:
-        incoming = msgspec.json.decode(raw, type=str)
+        incoming = _TEXT.decode(raw)
     except msgspec.DecodeError:
-        return None
-    return match_agent_id(incoming, list(agents)) or incoming
+        return b"null"
+    return _encoded(match_agent_id(incoming, agents) or incoming)
+
+
+def _spelled(key: str) -> bytes:
+    spelled = b"," + _encoded(key) + b":"
+    if len(key) <= LONGEST_KEY and len(_KEYS) < KEYS_KEPT:
+        _KEYS[key] = spelled
+    return spelled
 
 
 def _line(body: dict[str, object]) -> bytes:
@@ -132,7 +155,9 @@ def _encoded(value: object) -> bytes:
 def _one_line(line: bytes) -> bytes:
     """Return ``line`` on one line, with what could steer a terminal spelled as JSON escapes."""
     line = line.replace(b"\r", b" ").replace(b"\n", b" ")
-    return _STEERING.sub(_escape, line) + b"\n"
+    if b"\x7f" in line or not line.isascii():
+        line = _STEERING.sub(_escape, line)
+    return line + b"\n"
 
 
 def _escape(found: re.Match[bytes]) -> bytes:

@@ -17,6 +17,11 @@ LONGEST_WORD = 200
 MARKS = 4
 """Combining marks shown on one character: Vietnamese needs 2, Hebrew with points 3."""
 
+_ASIA = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef"
+)
+"""Scripts without spaces: a whole sentence of theirs is no word that is too long."""
+_LONG_WORD = re.compile(rf"[^\s{_ASIA}]{{{LONGEST_WORD + 1},}}")
 _JOINERS = "\u200c\u200d"
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f")
 """Characters that Unicode calls letters, marks or symbols and that draw nothing."""
@@ -39,7 +44,8 @@ def printable(text: str, *, lines: bool = False, limit: int = LIMIT) -> str:
     text = text[:limit]
     if not (text.isascii() and text.isprintable()):
         text = _shown(text, lines=lines)
-    text = re.sub(rf"\S{{{LONGEST_WORD + 1},}}", _clipped_word, text)
+    if len(text) > LONGEST_WORD:
+        text = _LONG_WORD.sub(_clipped_word, text)
     return f"{text}… (+{more:,} characters)" if more > 0 else text
 
 

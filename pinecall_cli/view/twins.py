@@ -1,18 +1,18 @@
-"""Which of the three twins shows a session, and how a console is made for this terminal."""
+"""Which of the three twins shows a session."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, TextIO
-
-from rich.console import Console
+from typing import Protocol
 
 from pinecall_cli.call.records import Record
 from pinecall_cli.call.session import SessionState
 from pinecall_cli.protocol.frames import Received
+from pinecall_cli.view.console import can_draw as can_draw
+from pinecall_cli.view.console import colour_forced as colour_forced
+from pinecall_cli.view.console import console_for as console_for
 from pinecall_cli.view.live import LiveView
 from pinecall_cli.view.ndjson import NdjsonView
 from pinecall_cli.view.output import Output
@@ -32,37 +32,6 @@ class View(Protocol):
     def close(self) -> None:
         """Print what is owed and leave the terminal as it was."""
         ...
-
-
-def console_for(stream: TextIO | None = None, *, width: int | None = None) -> Console:
-    """Return a console that honours ``NO_COLOR``, ``CLICOLOR_FORCE`` and ``TERM=dumb``.
-
-    Args:
-        stream: Where it prints; standard output when left out.
-        width: Columns, instead of the terminal's.
-    """
-    forced = colour_forced()
-    return Console(
-        file=stream or sys.stdout,
-        force_terminal=True if forced else None,
-        color_system="standard" if forced else "auto",
-        width=width,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
-
-
-def colour_forced() -> bool:
-    """Whether colours are wanted even where there is no terminal; ``NO_COLOR`` wins."""
-    return os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0") and not os.environ.get("NO_COLOR")
-
-
-def can_draw(stream: TextIO | None = None) -> bool:
-    """Whether ``stream`` is a terminal that a region can be drawn on, in colours or not."""
-    stream = stream or sys.stdout
-    console = Console(file=stream)
-    return stream.isatty() and not console.is_dumb_terminal and not console.legacy_windows
 
 
 def open_view(

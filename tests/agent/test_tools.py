@@ -153,6 +153,43 @@ async def test_what_a_tool_raises_reaches_the_model_as_its_first_line(
 
 
 @pytest.mark.parametrize("is_async", [False, True])
+async def test_what_a_tool_raises_is_logged_from_the_users_own_frame_on(
+    is_async: bool, caplog: pytest.LogCaptureFixture
+):
+    def lookup() -> None:
+        raise LookupError("with pk_local_0123456789 in it")
+
+    async def coroutine() -> None:
+        lookup()
+
+    await tool(name="order")(coroutine if is_async else lookup).run("{}")
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("pinecall", "ERROR")
+    assert record.getMessage() == "tool `order` raised"
+    assert record.exc_text is not None
+    frames = [line for line in record.exc_text.splitlines() if line.startswith("  File ")]
+    assert all(__file__ in line for line in frames)
+    assert "in lookup" in frames[-1]
+    assert record.exc_text.endswith("LookupError: with *** in it")
+
+
+async def test_a_tool_that_is_too_slow_or_called_wrongly_is_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+):
+    @tool(timeout=0.01)
+    async def slow() -> None:
+        await asyncio.Event().wait()
+
+    caplog.set_level("INFO")
+    await slow.run("{}")
+    await slow.run('{"x": 1}')
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("ERROR", "tool `slow` took longer than 0.01 s"),
+        ("INFO", "tool `slow`: the model called it wrongly: unknown argument `x`"),
+    ]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
 async def test_a_tool_cannot_end_the_program(is_async: bool):
     def sync() -> None:
         sys.exit(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import struct
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import wave
 from array import array
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from pinecall_cli.audio import mulaw, pcm
 from pinecall_cli.audio.wav import WavWriter, read_wav
-from pinecall_cli.errors import UsageError
+from pinecall_cli.errors import InfrastructureError, UsageError
 
 RAMP = [0, 256, -256, 25600, -25600, 32512, -32768]
 """Sample values that 8 bits can hold too."""
@@ -186,6 +188,39 @@ def test_a_writer_that_was_killed_leaves_a_valid_file(tmp_path: Path):
 def test_a_place_that_cannot_be_written_is_a_usage_error(tmp_path: Path):
     with pytest.raises(UsageError, match="cannot write"):
         WavWriter(tmp_path / "no" / "such" / "folder.wav", 8000)
+
+
+@pytest.fixture
+def cramped() -> Iterator[Callable[[int], None]]:
+    """Let no file grow beyond so many bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_disk_that_fills_up_is_an_error_and_what_fitted_is_kept(
+    tmp_path: Path, cramped: Callable[[int], None], channels: int
+):
+    path = tmp_path / "full.wav"
+    writer = WavWriter(path, 16_000, channels)
+    cramped(10_001)
+    with pytest.raises(InfrastructureError, match="cannot write") as full:
+        writer.write(bytes([1]) * 64_000)
+    writer.close()
+    assert (full.value.exit_code, full.value.code) == (3, "disk")
+    with wave.open(str(path)) as sound:
+        size = sound.getnframes() * 2 * channels
+        assert size == (10_001 - 44) // (2 * channels) * (2 * channels)
+        assert sound.readframes(sound.getnframes()) == bytes([1]) * size
+
+
+def test_a_disk_without_room_for_a_header_is_an_error_too(
+    tmp_path: Path, cramped: Callable[[int], None]
+):
+    cramped(10)
+    with pytest.raises(InfrastructureError, match="cannot write"):
+        WavWriter(tmp_path / "none.wav", 16_000)
 
 
 def test_reading_and_writing_need_no_numpy():

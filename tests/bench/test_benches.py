@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.bench import frames, latency, rules, saving, startup, steps
+from tests.bench import burst, frames, fuzz, kills, latency, rules, saving, startup, steps, together
 from tests.bench.figures import percentile, row
 from tests.bench.recordings import RATE, first_audible, last_audible, recordings
 
@@ -14,14 +14,29 @@ from tests.bench.recordings import RATE, first_audible, last_audible, recordings
 @pytest.mark.parametrize(
     ("bench", "arguments"),
     [
+        (burst.main, ["--events", "300", "--runs", "1"]),
         (frames.main, ["--rounds", "1", "--loops", "2"]),
+        (fuzz.main, ["--decoded", "50", "--frames", "20", "--rounds", "1"]),
+        (kills.main, ["--times", "1"]),
         (latency.main, ["--only", "caller_07", "--each"]),
         (rules.main, ["--only", "cards_001", "least_ms=0,560", "ask_after_ms=(200,400)"]),
         (saving.main, ["--saves", "1", "--no-call"]),
-        (startup.main, ["--runs", "1"]),
+        (startup.main, ["--runs", "1", "--only", "agents"]),
         (steps.main, ["--seconds", "20"]),
+        (together.main, ["--rounds", "1"]),
     ],
-    ids=["frames", "latency", "rules", "saving", "startup", "steps"],
+    ids=[
+        "burst",
+        "frames",
+        "fuzz",
+        "kills",
+        "latency",
+        "rules",
+        "saving",
+        "startup",
+        "steps",
+        "together",
+    ],
 )
 def test_the_bench_runs_and_prints_its_table(
     bench: Callable[[Sequence[str]], None],

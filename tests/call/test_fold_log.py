@@ -94,6 +94,16 @@ def test_tools_may_be_logged_as_text_and_may_fail():
     assert call.lines[1].failed
 
 
+def test_a_call_that_a_line_hands_over_goes_on():
+    routed = entry(2, "call.routed", agent="sales", routed_from="line:+1218")
+    call = folded(CALL[0], routed, *CALL[3:5])
+    assert [line.text for line in call.lines if isinstance(line, Notice)] == [
+        "handed over to sales"
+    ]
+    assert not call.ended
+    assert call.agent == "sales"
+
+
 def test_humans_in_the_call_are_noted_once():
     said = entry(1, "supervisor.said", text="One moment.", by="ann")
     whispered = entry(2, "supervisor.whispered", text="Be kind.", by="ann")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pinecall_cli.call.reduce import reduce
 from pinecall_cli.call.session import ENDED_KEPT, FEED_KEPT, SessionState, advance

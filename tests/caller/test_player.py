@@ -42,6 +42,13 @@ def test_without_a_greeting_the_caller_speaks_after_three_seconds():
     assert run.spoken == near((3.0, 4.0))
 
 
+def test_a_line_that_is_told_of_the_call_late_has_three_seconds_from_then_on_to_greet():
+    began = events.CallStarted(from_="+14155550123", to="+13186330963")
+    told = [(0.0, began), (2.5, began), *said("m1", 3.5, 4.0), *said("m2", 6.0, 7.0)]
+    run = Run(says(["Hello"]), told)
+    assert run.spoken == near((4.0, 5.0))
+
+
 def test_a_greeting_that_begins_just_in_time_is_heard_out():
     run = Run(says(["Hello"]), [*said("m1", 2.9, 6.0), *said("m2", 8.0, 9.0)])
     assert run.spoken == near((6.0, 7.0))

@@ -129,8 +129,12 @@ def newest(data: Path) -> int:
 class Follower:
     """`logs --follow` in a process of its own, read as it prints."""
 
-    def __init__(self, process: asyncio.subprocess.Process, *, json: bool, reading: bool) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, first: str, *, json: bool, reading: bool
+    ) -> None:
         self.process = process
+        self.first = first
+        """The first line of what it said on stderr."""
         self.printed: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self._json = json
@@ -155,7 +159,7 @@ class Follower:
         assert process.stderr is not None
         first = await process.stderr.readline()
         assert first, "it ended at once"
-        return cls(process, json=json, reading=reading)
+        return cls(process, first.decode(), json=json, reading=reading)
 
     async def _read(self) -> None:
         assert self.process.stdout is not None

@@ -4,84 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import sys
 import wave
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pinecall_cli.agent.define import Agent
 from pinecall_cli.sdk.client import Pinecall
-from pinecall_cli.server.app import Limits
-from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.settings import run_dir
+from tests.commands.office import OURS, PATIENCE_S, THEIRS, desk, office, pinecall, started
 from tests.fakes.engines import Engines, utterance
-
-OURS, THEIRS = "+13186330963", "+14155550123"
-QUICK = Limits(ring_s=0.05, ring_timeout_s=0.5)
-PATIENCE_S = 60.0
-PROGRAM = (sys.executable, "-c", "from pinecall_cli.app import main; main()")
-
-
-@dataclass
-class Done:
-    """A program that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def types(self) -> list[str]:
-        return [record["type"] for record in self.records]
-
-
-async def started(*arguments: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *PROGRAM,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(os.environ),
-    )
-
-
-async def pinecall(*arguments: str) -> Done:
-    """Run the command line to its end."""
-    process = await started(*arguments)
-    async with asyncio.timeout(PATIENCE_S):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Done(process.returncode, out.decode(), err.decode())
-
-
-@asynccontextmanager
-async def office(*agents: Agent, engines: Engines | None = None) -> AsyncIterator[EmbeddedServer]:
-    """Run a server that commands find, with these agents."""
-    server = EmbeddedServer(engines=engines or Engines(), run_dir=run_dir(), limits=QUICK)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(server)
-        client = await stack.enter_async_context(Pinecall(server.key, server.url))
-        for agent in agents:
-            client.add(agent)
-        await client.registered()
-        yield server
-
-
-def desk(name: str = "desk", *numbers: str, **options: Any) -> Agent:
-    return Agent(name, llm="script", phone_numbers=list(numbers), **options)
-
 
 # --- how it ends ------------------------------------------------------------------------------
 
@@ -202,12 +133,19 @@ async def test_a_recording_answers_and_the_agent_hears_it(tmp_path: Path):
             *("call", THEIRS, "--answer", str(hello), "--wait-greeting", "--greeting", "Acme."),
             *("--json", "--record", str(tmp_path / "kept")),
         )
-    assert done.code == 0, done.err
+        assert done.code == 0, done.err
+        exported = tmp_path / "exported.wav"
+        logs = await pinecall(
+            *("logs", done.records[0]["call_id"], "--export", "wav", "-o", str(exported))
+        )
+    assert logs.code == 0, logs.err
     (turn,) = [record for record in done.records if record["type"] == "turn.end"]
     assert (turn["text"], turn["source"]) == ("hello", "bot")
     assert done.types.index("turn.end") < done.types.index("bot.speaking")
     call = done.records[0]["call_id"]
-    assert (tmp_path / "kept" / f"{call}.wav").stat().st_size > 10_000
+    kept = tmp_path / "kept" / f"{call}.wav"
+    assert kept.stat().st_size > 10_000
+    assert exported.read_bytes() == kept.read_bytes()
     assert (tmp_path / "kept" / f"{call}.jsonl").exists()
 
 

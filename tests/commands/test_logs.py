@@ -109,7 +109,6 @@ def test_piped_the_list_is_a_line_a_call_with_its_whole_id(run: Run, kept: float
     [
         (["--agent", "shop"], [CUT, OLD]),
         (["--agent", "Shop"], [CUT, OLD]),
-        (["--agent", "nobody"], []),
         (["--since", "30m"], [NEW, CUT]),
         (["--since", "1d"], [NEW, CUT, OLD]),
         (["--since", "0.5m"], []),
@@ -244,6 +243,17 @@ def test_a_call_that_is_not_there_is_answered_with_the_closest(
     assert fix in body["hint"]
     assert name in body["message"]
     assert f"fix: {body['hint']}" in talk
+
+
+def test_an_agent_that_nobody_has_heard_of_is_answered_with_the_closest(run: Run, kept: float):
+    code, out, talk = run("--agent", "desc", "--json")
+    assert code == 1
+    assert json.loads(out)["error"]["hint"] == "did you mean `desk`? known: `desk`, `shop`"
+    assert "error: no agent `desc`" in talk
+
+
+def test_where_there_are_no_calls_at_all_no_agent_is_unknown(run: Run):
+    assert run("--agent", "desk", "--json")[:2] == (0, '{"calls": []}\n')
 
 
 @pytest.mark.parametrize(

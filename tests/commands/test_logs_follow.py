@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.server.log_file import FILE
 from pinecall_cli.settings import data_dir, run_dir
 from tests.commands.killed_server import (
@@ -22,7 +23,7 @@ from tests.commands.killed_server import (
     stored,
     through_kills,
 )
-from tests.server.peer import Peer, connected, embedded
+from tests.server.peer import Deaf, Peer, connected, embedded
 
 
 async def chat(peer: Peer, id: str, agent: str = "desk", text: str = "hello") -> None:
@@ -89,14 +90,29 @@ async def test_it_waits_for_servers_and_follows_several_that_share_a_log(empty_h
             task.cancel()
         await asyncio.wait(working)
         await asyncio.to_thread(servers[0].kill)
-        await follower.has(newest(data_dir()))
+        await follower.count(len(stored(data_dir())))
         assert await follower.stop() == 143
     finally:
         for server in servers:
             server.kill()
-    printed = sorted(as_stored(follower.printed), key=lambda entry: entry["seq"])
-    assert printed == stored(data_dir())
+    printed, kept = as_stored(follower.printed), stored(data_dir())
     assert len({entry["agent"] for entry in printed}) == 2
+    for agent in (server.agent for server in servers):
+        assert [e for e in printed if e["agent"] == agent] == [
+            e for e in kept if e["agent"] == agent
+        ]
+
+
+async def test_what_a_server_that_came_and_went_unseen_wrote_is_told_too(empty_home: Path):
+    follower = await Follower.start()
+    made = EmbeddedServer(engines=Deaf(), data=data_dir())  # and leaves no runtime file
+    async with made as server, connected(server, server.key) as peer:
+        await peer.agent("desk", llm="script")
+        await chat(peer, "c1")
+        await hang_up(peer, "c1")
+    await follower.count(len(stored(data_dir())))
+    await follower.stop()
+    assert as_stored(follower.printed) == stored(data_dir())
 
 
 async def test_live_calls_are_told_from_their_beginning_and_old_ones_not():
@@ -137,6 +153,20 @@ async def test_one_agent_or_one_kind_of_entry_can_be_followed():
     assert as_stored(shop.printed) == of_shop
     assert [entry["type"] for entry in said.printed] == ["user.message", "call.ended", "call.ended"]
     assert said.printed[0]["data"]["text"] == "two"
+
+
+async def test_an_agent_that_is_not_there_yet_is_waited_for_and_the_closest_named():
+    async with local() as server, connected(server, server.key) as peer:
+        await peer.agent("desk", llm="script")
+        follower = await Follower.start("--agent", "desc")
+        assert follower.first == "no agent `desc` yet; did you mean `desk`? connected: `desk`\n"
+        await peer.agent("desc", llm="script")
+        await chat(peer, "c1", agent="desk")
+        await chat(peer, "c2", agent="desc")
+        await hang_up(peer, "c2")
+        await follower.has(newest(data_dir()))
+        await follower.stop()
+    assert {entry["agent"] for entry in follower.printed} == {"desc"}
 
 
 async def test_one_call_is_followed_to_its_end():
@@ -218,7 +248,7 @@ async def test_for_people_it_tells_the_conversation():
         follower = await Follower.start(json=False)
         await chat(peer, "c1", text="Where is it?")
         await hang_up(peer, "c1")
-        await follower.count(3)
+        await follower.count(4)
         await follower.stop()
     words = [" ".join(line.split()[1:]) for line in follower.lines]
     assert words[:3] == [
@@ -226,4 +256,4 @@ async def test_for_people_it_tells_the_conversation():
         "desk c1 caller › Where is it?",
         "desk c1 desk › You said: Where is it?",
     ]
-    assert words[-1].startswith("desk c1 ☎ chat ended — hangup")
+    assert words[3].startswith("desk c1 ☎ chat ended — hangup")  # and no latency of nothing

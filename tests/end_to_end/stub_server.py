@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed
@@ -17,10 +18,19 @@ class StubServer:
     Args:
         story: Frames that are sent once an agent has been registered.
         deaf: Whether it never accepts a key, nor says that it does not.
+        answers: By event: the frames that are sent when an agent's program sends one.
     """
 
-    def __init__(self, story: Sequence[dict[str, Any]] = (), *, deaf: bool = False) -> None:
-        self.story, self.deaf = story, deaf
+    def __init__(
+        self,
+        story: Sequence[dict[str, Any]] = (),
+        *,
+        deaf: bool = False,
+        answers: Mapping[str, Sequence[dict[str, Any]]] = MappingProxyType({}),
+    ) -> None:
+        self.story, self.deaf, self.answers = story, deaf, answers
+        self.heard: list[dict[str, Any]] = []
+        """What was sent to it."""
         self.greeted = threading.Event()
         """Set when somebody has presented a key."""
         self._server = serve(self._converse, "127.0.0.1", 0, close_timeout=0.1)
@@ -47,6 +57,9 @@ class StubServer:
             return
 
     def _answer(self, socket: ServerConnection, frame: dict[str, Any]) -> None:
+        self.heard.append(frame)
+        for event in self.answers.get(frame.get("event", ""), ()):
+            socket.send(json.dumps({"agent_id": frame.get("agent_id"), **event}))
         match frame.get("event"):
             case "connect":
                 self.greeted.set()

@@ -27,14 +27,14 @@ os.execv(sys.argv[1], sys.argv[1:])
 Forking in this process instead would be a warning from Python 3.12 on, for it has threads.
 """
 OURS = re.compile(
-    rb"\x1b\[(?:\?2026[hl]|\?25[hl]|[0-9]*A|J|K|[0-9;]*m)",
+    rb"\x1b\[(?:\?2026[hl]|\?25[hl]|\?2004[hl]|[0-9]*A|J|K|[0-9;]*m)",
 )
-"""The sequences that the live view is made of: colours, synchronised output, cursor, erasing."""
+"""What the live view is made of (colours, synchronised output, cursor, erasing), and pasting."""
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 
 
 class Terminal:
-    """A pseudo-terminal with `pinecall` in its foreground."""
+    """A pseudo-terminal with `pinecall`, or another command, in its foreground."""
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Terminal:
         cwd: Path,
         env: Mapping[str, str] | None = None,
         size: tuple[int, int] = (24, 100),
+        command: str | Path = COMMAND,
     ) -> None:
         self.argv = [str(word) for word in argv]
         self.master, slave = os.openpty()
@@ -51,7 +52,7 @@ class Terminal:
         self.drawn = b""
         self._news = threading.Condition()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(COMMAND), *self.argv],
+            [sys.executable, "-c", LAUNCH, str(command), *self.argv],
             cwd=cwd,
             env={**os.environ, "TERM": "xterm-256color", **(env or {})},
             stdin=slave,
@@ -91,6 +92,13 @@ class Terminal:
             self._let_go()
         assert text in self.text, f"`{text}` was not drawn:\n{self.text[-3000:]}"
         return self.text
+
+    def shows_times(self, text: str, times: int, *, patience: float = PATIENCE_S) -> None:
+        """Wait until ``text`` has been drawn so many times."""
+        with self._news:
+            self._news.wait_for(lambda: self.text.count(text) >= times or self.over, patience)
+        found = self.text.count(text)
+        assert found >= times, f"`{text}` was drawn {found} times:\n{self.text[-3000:]}"
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the program alone."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pinecall_cli.audio.wav import read_wav
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.program import COMMAND, Program, agent_file, spoken
 
@@ -18,6 +19,7 @@ KEY = "key-of-the-test"
 PATIENT = "steps: [{silence: 30m}]"
 RunServer = Callable[..., Program]
 HELLO = 'steps: [{say: "Who are you?"}]'
+LONG = 'steps: [{say: "Who are you?"}, {silence: 30m}]'
 
 
 @pytest.fixture
@@ -71,6 +73,39 @@ def test_a_server_that_was_killed_and_comes_back_is_given_its_agents_again(
     assert list(spoken(again.records).values()) == ["I am back."]
     assert {e["error"]["code"] for e in dev.of("error")} <= {"server_unreachable"}
     assert dev.stop() == 143
+
+
+def test_a_server_that_is_terminated_ends_its_calls_first_and_leaves_its_port_free(
+    start: Start, run_server: RunServer, desk: Path, tmp_path: Path
+) -> None:
+    server = run_server()
+    url = server.wait("server.ready")["url"]
+    there = ("--server", url, "--api-key", KEY, "--json")
+    dev = start("dev", desk, *there)
+    dev.wait("dev.ready")
+    call = start("call", "desk", "--caller", "-", *there, stdin=LONG)
+    call.wait("call.started")
+    listener = start("listen", "--no-audio", "--record", tmp_path / "kept.wav", *there)
+    call.wait("bot.word")  # in the middle of a sentence
+    listener.wait("bot.speaking")
+    assert server.stop() == 143
+
+    assert call.end() == 1
+    assert call.of("call.ended")[0]["reason"] == "server_shutdown"
+    assert call.records[-1]["type"] == "call.summary"
+    assert call.records[-1]["reason"] == "server_shutdown"
+    assert listener.end() == 0, listener.talk
+    assert listener.records[-1]["type"] == "call.summary"
+    assert read_wav(tmp_path / "kept.wav")[0]
+    assert not [line for line in server.talk if "cut off" in line or "Traceback" in line]
+
+    again = run_server(int(url.rpartition(":")[2]))
+    again.wait("server.ready")
+    dev.wait("dev.reconnected")
+    stored = start("logs", call.records[-1]["call_id"], *there)
+    assert stored.end() == 0
+    assert [record["type"] for record in stored.records[-2:]] == ["call.ended", "call.summary"]
+    assert dev.stop() == again.stop() == 143
 
 
 def test_the_second_to_run_an_agent_is_told_who_holds_it(start: Start, desk: Path) -> None:

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from pinecall_cli.engines.worker import Worker
+from pinecall_cli.engines.worker import Worker, unhurried
 
 
 async def test_jobs_run_in_the_order_they_came_in_one_other_thread():
@@ -28,6 +28,26 @@ async def test_a_job_that_fails_fails_its_caller_and_no_other():
     with pytest.raises(SystemExit):
         await worker.run(sys.exit)
     assert await worker.run(divmod, 7, 2) == (3, 1)
+    worker.close()
+
+
+async def test_a_calls_jobs_go_before_others_however_many_wait():
+    worker, gate, begun, done = Worker("test"), threading.Event(), threading.Event(), []
+
+    def hold() -> None:
+        begun.set()
+        gate.wait()
+
+    holding = asyncio.ensure_future(worker.run(hold))
+    await asyncio.to_thread(begun.wait)
+    with unhurried():
+        others = [asyncio.ensure_future(worker.run(done.append, f"other {n}")) for n in range(3)]
+        await asyncio.sleep(0)
+    calls = [asyncio.ensure_future(worker.run(done.append, f"call {n}")) for n in range(3)]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(holding, *others, *calls)
+    assert done == [f"{kind} {n}" for kind in ("call", "other") for n in range(3)]
     worker.close()
 
 

@@ -75,9 +75,11 @@ class Voice:
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.speeds: list[float] = []
 
-    async def synthesise(self, text: str) -> Speech:
+    async def synthesise(self, text: str, *, speed: float = 1.0) -> Speech:
         self.said.append(text)
+        self.speeds.append(speed)
         words, at = [], 0
         for word in text.split():
             start = at * MS_PER_CHARACTER / 1000

@@ -182,3 +182,20 @@ def test_not_a_number_leaves_as_null():
 def test_what_json_has_no_form_for_is_an_error_of_ours():
     with pytest.raises(TypeError):
         encode(commands.SetContext(call_id="c", key="k", value=object()))
+
+
+class Accessor(str):
+    """A text as LangChain's messages have it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+@pytest.mark.parametrize("text", ["Sure", "Sure \ud83d"])
+def test_a_text_of_a_class_of_its_own_is_sent_as_the_text_that_it_is(text: str):
+    frame = commands.BotReply(call_id="c1", message_id="m1", text=Accessor(text), in_reply_to="")
+    assert json.loads(encode(frame))["text"] == text.replace("\ud83d", "?")
+    with pytest.raises(TypeError, match="objects of type object is unsupported"):
+        encode(commands.BotReply(call_id="c", message_id="m", text=object(), in_reply_to=""))  # type: ignore[arg-type]

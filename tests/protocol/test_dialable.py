@@ -55,6 +55,7 @@ def test_the_test_numbers_of_the_exchange_pass(last: int):
         ("+999123456789", "invalid_number", "no country's code"),
         ("+1 555 123 4567", "invalid_number", "in no range that is given out"),
         ("+5550123", "invalid_number", "too short"),
+        ("+44", "invalid_number", "too short"),
         ("+1800FLOWERS", "invalid_number", "letters"),
         ("call me", "invalid_number", "letters"),
         ("4155550123", "invalid_number", "no country code"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from pinecall_cli.engines.script import ScriptModel
@@ -32,6 +33,7 @@ class Call:
         rules: Sequence[Mapping[str, Any]] | None = RULES,
         until: int = 12_000,
         engines: Engines | None = None,
+        metadata: Mapping[str, Any] = MappingProxyType({}),
         **config: Any,
     ) -> None:
         """``speech`` is (from ms, how long, words); the caller hangs up at ``until`` ms."""
@@ -51,10 +53,10 @@ class Call:
             model=model,
             emit=self.emit,
             now=lambda: datetime(2026, 11, 22, tzinfo=UTC),
-            metadata={},
+            metadata=metadata,
         )
         self.session = VoiceSession(
-            CallDetails("call-1", "webrtc", "webrtc", "inbound", "webrtc"),
+            CallDetails("call-1", "webrtc", "webrtc", "inbound", "webrtc", metadata),
             agent=None,
             config=config,
             conversation=self.conversation,

@@ -101,13 +101,14 @@ async def test_a_configuration_is_shown_as_it_came_without_its_secrets():
         httpx.AsyncClient(base_url=server.url, headers=bearer()) as http,
     ):
         llm = {"provider": "openai", "model": "gpt-5", "api_key": "sk-1", "max_tokens": 5}
-        await peer.agent("a", prompt="hi", llm=llm)
+        await peer.agent("a", prompt="hi", llm=llm, allowed_origins=["https://a.test"])
         await peer.send("channel.add", agent_id="a", type="phone", ref=PHONE, language="es")
         await peer.until("channel.added")
         body = (await http.get("/api/sdk/agents/a/config")).json()
         assert body == {
             "agent": "a",
             "config": {"prompt": "hi", "llm": llm | {"api_key": "***"}},
+            "allowed_origins": ["https://a.test"],
             "channels": [
                 {"type": "phone", "ref": PHONE, "ringing": False, "config": {"language": "es"}}
             ],

@@ -234,7 +234,8 @@ async def test_a_model_that_fails_is_told_to_both():
     async with embedded() as server, connected(server) as owner, connected(server) as sender:
         await owner.agent("desk", llm=llm)
         await ask(sender, "hello")
-        assert (await sender.until("llm.chat.error"))["error"]
+        told = await sender.until("llm.chat.error")
+        assert (bool(told["error"]), told["code"]) == (True, "llm")
         assert (await owner.until("llm.chat.error"))["error"]
 
 
@@ -315,6 +316,23 @@ async def test_a_session_ends_with_the_connection_that_opened_it_or_when_it_is_h
         await owner.until("chat.message", call_id="chat-2")
         await owner.send("call.hangup", call_id="chat-2")
         assert (await owner.until("llm.chat.ended"))["reason"] == "hangup"
+
+
+async def test_whoever_waits_for_an_answer_is_told_when_the_session_ends():
+    async with embedded() as server, connected(server) as owner, connected(server) as sender:
+        await owner.agent("desk", llm=SCRIPT, tools=[LOOKUP])
+        async with connected(server) as other:
+            await ask(sender, "where is order 42?")
+            await owner.until("llm.tool_call")
+            await ask(other, "and mine?")
+            await other.settled()
+            await owner.send("call.hangup", call_id="chat-1")
+            for peer in (sender, other):
+                failed = await peer.until("llm.chat.error")
+                assert failed["error"] == "the conversation has ended: hangup"
+                assert failed["session_id"] == "chat-1"
+        assert (await owner.until("llm.chat.ended"))["reason"] == "hangup"
+        assert "llm.chat.error" not in names(owner.seen)
 
 
 async def test_what_means_nothing_in_a_chat_is_said():

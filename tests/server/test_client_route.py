@@ -166,7 +166,7 @@ async def test_channels_are_added_changed_and_removed():
 @pytest.mark.parametrize(
     ("channel", "code"),
     [
-        ({"type": "whatsapp", "ref": "1", "accessToken": "t"}, "CHANNEL_NOT_SUPPORTED"),
+        ({"type": "whatsapp", "ref": "1"}, "INVALID_FRAME"),
         ({"type": "fax"}, "CHANNEL_NOT_SUPPORTED"),
         ({"type": "phone", "ref": "12"}, "INVALID_NUMBER"),
         ({"type": "phone"}, "INVALID_FRAME"),
@@ -340,14 +340,6 @@ async def test_a_malformed_history_request_is_answered_too():
         answer = await peer.receive()
         assert (answer["event"], answer["request_id"]) == ("history.updated", "rq_9")
         assert answer["error"]
-
-
-async def test_a_phone_line_is_refused_in_the_words_of_lines():
-    async with embedded() as server, connected(server) as peer:
-        await peer.send("line.create", number=PHONE, config={"extension_window_ms": 0})
-        told = await peer.receive()
-        assert (told["event"], told["number"]) == ("line.error", PHONE)
-        assert "telephony" in told["error"]
 
 
 async def test_an_unknown_event_is_told_and_ignored():

@@ -284,6 +284,10 @@ ALL = [
     ENDED,
     events.LlmChatStarted(),
     events.LlmChatEnded(),
+    events.WhatsappSessionStarted(contact_phone="34600"),
+    events.WhatsappMessage(from_="34600", type="image", text="x"),
+    events.WhatsappResponse(to="34600", text="x"),
+    events.WhatsappSessionEnded(contact_phone="34600"),
     events.SpeechStarted(turn_id=1),
     events.SpeechEnded(),
     events.UserSpeaking(text="x"),
@@ -505,6 +509,21 @@ def test_two_servers_share_a_log(tmp_path: Path):
     assert one.lost == two.lost == 0
     one.close()
     two.close()
+
+
+def test_a_page_takes_along_what_another_server_wrote_in_the_same_microsecond(journal: Journal):
+    for seq, call in ((1, "c1"), (2, "c1"), (2, "c2"), (3, "c1"), (4, "c2")):
+        journal.append(entry(seq, call=call))
+    found: list[tuple[int, str]] = []
+    pages = []
+    while True:
+        page = journal.page(after=found[-1][0] if found else 0, limit=2).result()
+        found += [(one.seq, one.call) for one in page.entries]
+        pages.append(len(page.entries))
+        if page.complete:
+            break
+    assert found == [(1, "c1"), (2, "c1"), (2, "c2"), (3, "c1"), (4, "c2")]
+    assert pages == [3, 2, 0]
 
 
 def test_only_the_newest_calls_and_days_stay(tmp_path: Path):

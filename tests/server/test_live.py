@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,61 +17,16 @@ import websockets
 
 from pinecall_cli.audio.pcm import level_dbfs
 from pinecall_cli.errors import NotAuthorisedError, NotFoundError
-from pinecall_cli.protocol.frames import Received
 from pinecall_cli.sdk.live import LiveAudio
-from pinecall_cli.sdk.mic import MicCall
-from pinecall_cli.sdk.rest import Rest
+from pinecall_cli.server import live
 from pinecall_cli.server.embedded import EmbeddedServer
+from pinecall_cli.server.tape import Listener, Tape
 from pinecall_cli.settings import Secret
 from tests.fakes.engines import Engines
+from tests.server.calling import calling
 from tests.server.peer import connected
 
 GREETING = "a greeting that goes on for quite a while so that there is something to be heard"
-
-
-class Caller:
-    """A silent caller on a call that is held in the background."""
-
-    def __init__(self, call: MicCall) -> None:
-        self.call = call
-        self.started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.events: list[str] = []
-        self.more = asyncio.Event()
-
-    async def until(self, event: str) -> None:
-        async with asyncio.timeout(10):
-            while event not in self.events:
-                self.more.clear()
-                await self.more.wait()
-
-    def hear(self, received: Received) -> None:
-        fields = received.fields()
-        self.events.append(fields["event"])
-        self.more.set()
-        if fields["event"] == "call.started":
-            self.started.set_result(fields["call_id"])
-
-    async def silence(self) -> AsyncIterator[bytes]:
-        while True:
-            yield bytes(self.call.rate // 25)
-            await asyncio.sleep(0.02)
-
-
-@asynccontextmanager
-async def calling(server: EmbeddedServer, **numbers: str) -> AsyncIterator[tuple[Caller, str]]:
-    async with Rest(server.url, Secret("pk_one")) as rest:
-        token = await rest.token("webrtc", "desk")
-    async with await MicCall.dial(token.server, token.token, **numbers) as call:
-        caller = Caller(call)
-        held = asyncio.create_task(
-            call.hold(caller.silence, play=lambda frame: None, hear=caller.hear)
-        )
-        async with asyncio.timeout(10):
-            call_id = await caller.started
-        yield caller, call_id
-        await call.hangup()
-        async with asyncio.timeout(10):
-            await held
 
 
 @asynccontextmanager
@@ -184,6 +140,16 @@ async def test_an_agent_that_asks_for_it_is_recorded_beside_the_call_log(tmp_pat
     assert (tmp_path / "recordings" / f"{call_id}.wav").exists()
 
 
+async def test_a_recording_that_is_kept_elsewhere_is_found_from_beside_the_call_log(tmp_path: Path):
+    kept, data = tmp_path / "kept", tmp_path / "data"
+    async with serving(record=kept, data=data) as server, desk(server):
+        async with calling(server) as (_, call_id):
+            pass
+    link = data / "recordings" / f"{call_id}.wav"
+    assert link.is_symlink()
+    assert link.samefile(kept / f"{call_id}.wav")
+
+
 async def test_a_call_outlives_a_recording_that_cannot_be_written(tmp_path: Path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
@@ -191,3 +157,51 @@ async def test_a_call_outlives_a_recording_that_cannot_be_written(tmp_path: Path
         async with calling(server) as (caller, _):
             await caller.until("bot.word")
         assert caller.events[-1] == "call.ended"
+
+
+async def test_a_call_outlives_a_disk_that_fills_up_and_it_is_known(tmp_path: Path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with serving(record=tmp_path) as server, desk(server):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, before[1]))
+        try:
+            async with calling(server) as (caller, call_id):
+                await caller.until("bot.finished")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert caller.events[-1] == "call.ended"
+    assert server.server.recording_problem is not None
+    assert server.server.recording_problem.code == "disk"
+    with wave.open(str(tmp_path / f"{call_id}.wav")) as sound:
+        assert sound.getnframes() == (40_000 - 44) // 4
+
+
+async def test_while_nothing_is_to_be_heard_the_connection_is_kept_alive(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(live, "QUIET_S", 0.01)
+    feed = live.LiveFeed(Silent(), phone=True)
+    chunks = feed.chunks()
+    assert [await anext(chunks) for _ in range(3)] == [b"\0\0"] * 3
+    feed.end()
+    assert [chunk async for chunk in chunks] == []
+
+
+class Silent:
+    """A call in which nothing happens."""
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        return lambda: None
+
+
+async def test_a_listener_who_cannot_keep_up_loses_the_oldest(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live, "WAITING", 3)
+    tape = Tape(lambda start, end: b"")
+    feed = live.LiveFeed(tape, phone=False)
+    for value in range(1, 200):
+        tape.step(bytes([value, 0]) * 320)
+    tape.flush()
+    feed.end()
+    chunks = [chunk async for chunk in feed.chunks()]
+    assert len(chunks) == 3
+    assert {len(chunk) for chunk in chunks} == {1600}
+    assert chunks[-1][0] >= 195

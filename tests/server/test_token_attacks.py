@@ -13,7 +13,9 @@ import httpx
 import pytest
 import websockets
 
+from pinecall_cli.protocol.codec import encode
 from pinecall_cli.protocol.metadata import LARGEST
+from pinecall_cli.protocol.mic import MicStart
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.server.tokens import LIFETIME_S, RETURN_S
 from tests.fakes.engines import Engines
@@ -187,6 +189,70 @@ async def test_a_token_for_one_call_shows_that_call_alone():
             ):
                 answer = await http.get("/stream/token", params=query, headers=bearer())
                 assert answer.status_code == expected, query
+
+
+async def test_the_pages_of_the_call_log_are_as_closed_as_its_socket():
+    async with embedded() as server, connected(server) as owner, connected(server, "pk_two"):
+        clock = server.server.tokens._now = Clock()
+        await owner.agent("desk", llm=SCRIPT)
+        await owner.agent("vault", llm=SCRIPT)
+        mine = await chatted(server, owner)
+        await owner.send("llm.chat", agent_id="vault", session_id="foreign", text="hi")
+        await owner.until("llm.chat.done", session_id="foreign")
+        token = await mint(server, "stream")
+        async with connected(server, "pk_two") as thief:
+            await thief.agent("desk", llm=SCRIPT)
+            other_org = await mint(server, "stream", key="pk_two")
+        async with httpx.AsyncClient(base_url=server.url) as http:
+
+            async def asked(path: str, token: str) -> int:
+                return (await http.get(path, params={"token": token})).status_code
+
+            events, calls = f"/v1/calls/{mine}/events", "/v1/agents/desk/calls"
+            assert [await asked(path, token) for path in (events, calls)] == [200, 200]
+            assert await asked("/v1/calls/foreign/events", token) == 403
+            assert await asked("/v1/agents/vault/calls", token) == 403
+            assert await asked("/v1/calls", token) == 403
+            assert await asked(events, other_org) == 404
+            listed = await http.get(calls, params={"token": other_org})
+            assert listed.json()["calls"] == []
+            for guess in (token[:-1], token + "A", "str_", ""):
+                assert [await asked(path, guess) for path in (events, calls)] == [401, 401], guess
+            clock.now = RETURN_S
+            assert [await asked(path, token) for path in (events, calls)] == [401, 401]
+
+
+@pytest.mark.parametrize("channel", SOCKETS)
+async def test_a_token_is_no_key(channel: str):
+    async with (
+        embedded() as server,
+        connected(server) as owner,
+        httpx.AsyncClient(base_url=server.url) as http,
+    ):
+        await owner.agent("desk", llm=SCRIPT)
+        as_key = bearer(await mint(server, channel))
+        for path in (
+            *("/api/sdk/agents", "/api/sdk/agents/desk/config", "/v1/calls"),
+            *("/chat/token?agent_id=desk", "/stream/token?agent_id=desk"),
+        ):
+            assert (await http.get(path, headers=as_key)).status_code == 401, path
+        assert (await http.delete("/api/sdk/agents/desk", headers=as_key)).status_code == 401
+        assert await owner.settled() == []
+
+
+async def test_a_caller_cannot_choose_another_agent_or_unsay_what_was_sealed():
+    async with embedded(engines=Engines()) as server, connected(server) as owner:
+        await owner.agent("desk", llm=SCRIPT)
+        await owner.agent("vault", llm=SCRIPT)
+        token = await mint(server, "webrtc", metadata='{"user":"u_9"}')
+        url = address(server, "webrtc", token, "&agent=vault&agent_id=vault")
+        async with websockets.connect(url) as socket:
+            claims = {"user": "admin", "page": "/shop"}
+            start = MicStart(sample_rate=16_000, metadata=claims)
+            await socket.send(encode(start))
+            started = await owner.until("call.started")
+            assert started["agent_id"] == "desk"
+            assert started["metadata"] == {"user": "u_9", "page": "/shop"}
 
 
 @pytest.mark.parametrize("scope", ["observe", "participate", "supervise"])
@@ -381,18 +447,28 @@ async def test_a_page_that_rebinds_its_name_to_us_is_turned_away(host: str):
     ):
         await owner.agent("desk", llm=SCRIPT, allowed_origins=[f"http://{host}", SITE])
         token = await mint(server)
-        for path in ("/chat/token", "/stream/token", "/webrtc/ice-servers"):
+        for path in (
+            *("/webrtc/token", "/chat/token", "/stream/token", "/webrtc/ice-servers"),
+            *(
+                "/api/sdk/agents",
+                "/api/sdk/agents/desk/config",
+                "/v1/calls",
+                "/v1/agents/desk/calls",
+            ),
+        ):
             answer = await http.get(
                 path,
                 params={"agent_id": "desk"},
-                headers={"Host": host, "Origin": f"http://{host}"},
+                headers=bearer() | {"Host": host, "Origin": f"http://{host}"},
             )
             assert answer.status_code in (400, 403)
+            assert "token" not in answer.json()
             assert "access-control-allow-origin" not in answer.headers
-        with pytest.raises(websockets.InvalidStatus):
-            await websockets.connect(
-                address(server, "chat", token), additional_headers={"Host": host}
-            )
+        paths = [f"{path}?token={token}&agent=desk" for path in SOCKETS.values()]
+        here = {"host": "127.0.0.1", "port": int(server.url.rpartition(":")[2])}
+        for path in (*paths, "/client", "/live/x/ws"):  # its name leads to us now, as DNS does it
+            assert await status(f"ws://{host}{path}", **here) == 403, path
+            assert await status(f"ws://{host}{path}", origin=f"http://{host}", **here) == 403, path
         assert await status(address(server, "chat", token)) == 101
 
 

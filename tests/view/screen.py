@@ -68,6 +68,8 @@ class Screen:
             case "J", _:
                 self.rows = self.rows[: self.row + 1]
                 self.rows[-1] = self.rows[-1][: self.column]
+            case "K", "":
+                self.rows[self.row] = self.rows[self.row][: self.column]
             case "h" | "l", "?2026":
                 self.synchronized += 1 if letter == "h" else -1
             case "h" | "l", "?25":

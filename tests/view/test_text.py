@@ -47,6 +47,13 @@ def test_a_word_of_100_kilobytes_says_how_much_of_it_is_missing():
     assert shown.endswith("…(+3,794)… (+96,006 characters)")
 
 
+@pytest.mark.parametrize(
+    "sentence", ["営業時間は午前九時から午後六時までです。", "ร้านเปิดเก้าโมงเช้าถึงหกโมงเย็น"]
+)
+def test_a_script_without_spaces_is_not_clipped_like_one_long_word(sentence: str):
+    assert printable(sentence * 20) == sentence * 20
+
+
 def test_a_long_text_of_short_words_is_clipped_too():
     assert printable("ab " * 100, limit=10) == "ab ab ab a… (+290 characters)"
 

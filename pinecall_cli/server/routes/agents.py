@@ -19,6 +19,7 @@ SECRET = re.compile(
 )
 """Ends of names, lower case and without separators, whose texts are nobody's to read."""
 MASK = "***"
+CLIENT_KEYS = ("name", "version", "pid")
 
 Answer = Callable[[Request, Organisation], Awaitable[Response]]
 
@@ -26,17 +27,9 @@ Answer = Callable[[Request, Organisation], Awaitable[Response]]
 def routes(server: VoiceServer) -> list[BaseRoute]:
     """Return the routes about connected agents; all of them want a key."""
 
-    def keyed(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
-        async def checked(request: Request) -> Response:
-            org = server.organisations.of_header(request.headers.get("authorization"))
-            if org is None:
-                return failed("missing or invalid API key", 401)
-            return await answer(request, org)
-
-        return checked
-
     async def listing(request: Request, org: Organisation) -> Response:
-        return JSONResponse(listed(server, org))
+        lines = request.query_params.get("include_lines") in ("1", "true")
+        return JSONResponse(listed(server, org, include_lines=lines))
 
     async def kick(request: Request, org: Organisation) -> Response:
         agent = server.registry.find(org, request.path_params["slug"])
@@ -52,10 +45,22 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
         return JSONResponse(configuration(agent))
 
     return [
-        Route("/api/sdk/agents", keyed(listing), methods=["GET"]),
-        Route("/api/sdk/agents/{slug}", keyed(kick), methods=["DELETE"]),
-        Route("/api/sdk/agents/{slug}/config", keyed(config), methods=["GET"]),
+        Route("/api/sdk/agents", keyed(server, listing), methods=["GET"]),
+        Route("/api/sdk/agents/{slug}", keyed(server, kick), methods=["DELETE"]),
+        Route("/api/sdk/agents/{slug}/config", keyed(server, config), methods=["GET"]),
     ]
+
+
+def keyed(server: VoiceServer, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """Return a route that answers whoever shows a key, as the organisation it belongs to."""
+
+    async def checked(request: Request) -> Response:
+        org = server.organisations.of_header(request.headers.get("authorization"))
+        if org is None:
+            return failed("missing or invalid API key", 401)
+        return await answer(request, org)
+
+    return checked
 
 
 def failed(error: str, status: int) -> Response:
@@ -63,10 +68,15 @@ def failed(error: str, status: int) -> Response:
     return JSONResponse({"success": False, "error": error}, status)
 
 
-def listed(server: VoiceServer, org: Organisation) -> dict[str, Any]:
-    """Return the organisation's agents, as `GET /api/sdk/agents` answers (rest.md §3.1)."""
-    agents = list(server.registry.online(org))
-    phone_map: dict[str, str] = {}
+def listed(
+    server: VoiceServer, org: Organisation, *, include_lines: bool = False
+) -> dict[str, Any]:
+    """Return the organisation's agents, as `GET /api/sdk/agents` answers (rest.md §3.1).
+
+    ``include_lines`` adds the phone lines; who has a number is told in any case.
+    """
+    agents, lines = list(server.registry.online(org)), list(server.registry.lines(org))
+    phone_map = {number: line.slug for line in lines for number in line.numbers}
     overrides: dict[str, str] = {}
     callers: set[str] = set()
     for agent in agents:
@@ -74,6 +84,7 @@ def listed(server: VoiceServer, org: Organisation) -> dict[str, Any]:
             (overrides if agent.dev else phone_map).setdefault(number, agent.slug)
         if agent.connection is not None:
             callers.update(agent.connection.dev_callers)
+    agents += lines if include_lines else []
     return {
         "success": True,
         "agents": [row(agent) for agent in agents],
@@ -102,7 +113,14 @@ def row(agent: RegisteredAgent) -> dict[str, Any]:
         "active": True,
         "since": agent.since,
         "live_calls": len(agent.sessions),
+        "client": client(agent),
     }
+
+
+def client(agent: RegisteredAgent) -> dict[str, Any] | None:
+    """Return what the program that holds an agent said of itself: name, version, process id."""
+    said = None if agent.connection is None else agent.connection.client
+    return None if not said else {key: said[key] for key in CLIENT_KEYS if key in said}
 
 
 def configuration(agent: RegisteredAgent) -> dict[str, Any]:
@@ -110,6 +128,7 @@ def configuration(agent: RegisteredAgent) -> dict[str, Any]:
     return {
         "agent": agent.slug,
         "config": masked(agent.payload),
+        "allowed_origins": list(agent.allowed_origins),
         "channels": [
             {
                 "type": channel.type,

@@ -18,6 +18,7 @@ from pinecall_cli.protocol.ids import connection_id
 from pinecall_cli.protocol.liveness import Liveness
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.dispatch import Dispatch
+from pinecall_cli.server.faults import Cut, Spoiled
 from pinecall_cli.server.outbox import Close, Outbox
 from pinecall_cli.server.registry import Connection
 
@@ -129,7 +130,9 @@ class AgentSocket:
         dispatch = Dispatch(self._server, connection)
         loop = asyncio.get_running_loop()
         reading = loop.create_task(self._listen(connection, dispatch), name="agent socket, in")
-        writing = loop.create_task(self._outbox.run(self._socket.send_text), name="out")
+        spoiled = Spoiled(self._server.faults, self._socket.send_text)
+        write = spoiled if self._server.faults.on else self._socket.send_text
+        writing = loop.create_task(self._outbox.run(write), name="out")
         watching = loop.create_task(self._watch(connection), name="liveness")
         full = loop.create_task(self._outbox.overflow.wait(), name="overflow")
         ends: set[asyncio.Task[Any]] = {reading, writing, watching, full}
@@ -141,9 +144,12 @@ class AgentSocket:
                 writing.cancel()
                 await self._close(why)
                 self._socket.scope["state"]["abort"]()
+            elif writing.done() and isinstance(writing.exception(), Cut):
+                self._socket.scope["state"]["abort"]()
             elif writing.done() and writing.exception() is None:
                 await self._close(writing.result())
         finally:
+            spoiled.close()
             dispatch.close()
             for task in ends:
                 task.cancel()

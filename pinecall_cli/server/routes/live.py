@@ -27,7 +27,7 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
             return
         await socket.accept()
         with suppress(WebSocketDisconnect, RuntimeError):  # the listener has left
-            await serve(socket, session)
+            await serve(server, socket, session)
 
     async def player(request: Request) -> Response:
         if key_of(server, request) is None:
@@ -65,15 +65,20 @@ def allowed(server: VoiceServer, call_id: str, request: WebSocket) -> VoiceSessi
     session = server.registry.session(org, call_id)
     if not isinstance(session, VoiceSession):
         return refusal(404, f"no live call `{call_id}`")
-    media = session.config.get("media")
-    live = media.get("live") if isinstance(media, Mapping) else None
-    if live is False or (live is None and not server.own_calls):
+    if not may_be_heard(server, session):
         return refusal(403, "live listening is off for this agent: set `media: {live: true}`")
     return session
 
 
-async def serve(socket: WebSocket, session: VoiceSession) -> None:
-    """Send the call's sound until it ends or the listener leaves."""
+def may_be_heard(server: VoiceServer, session: VoiceSession) -> bool:
+    """Tell whether whoever has the call now lets it be listened to."""
+    media = session.config.get("media")
+    live = media.get("live") if isinstance(media, Mapping) else None
+    return live is not False and (live is not None or server.own_calls)
+
+
+async def serve(server: VoiceServer, socket: WebSocket, session: VoiceSession) -> None:
+    """Send the call's sound until it ends, the listener leaves or may not hear more of it."""
     feed = LiveFeed(session.tape, phone=session.details.transport == "phone")
     stop = session.when_ended(feed.end)
     await socket.send_json(
@@ -89,6 +94,8 @@ async def serve(socket: WebSocket, session: VoiceSession) -> None:
     leaving.add_done_callback(lambda _: feed.end())
     try:
         async for chunk in feed.chunks():
+            if not may_be_heard(server, session):  # a phone line has handed it to an agent
+                break
             await socket.send_bytes(chunk)
         if not leaving.done():
             await socket.send_bytes(b"")

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pinecall_cli.protocol import codec
+from pinecall_cli.protocol.ids import LINE_PREFIX
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.attach import ALL, Attachment, WatchedLog
 from pinecall_cli.server.log_file import HIGHEST_SEQ, LoggedCall, read_calls
@@ -144,7 +145,7 @@ def visible_agent(access: Access, name: str) -> str:
     Raises:
         Denied: If they may not.
     """
-    slug = slugs_of(name)[0]
+    slug = name if name.startswith(LINE_PREFIX) else slugs_of(name)[0]
     if not access.covers(slug):
         raise Denied(403, "this token is not for that agent, or for one call of it alone")
     return slug

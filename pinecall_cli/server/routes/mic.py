@@ -21,12 +21,13 @@ from pinecall_cli.protocol.ids import call_id, phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.calls import hold, language_of, open_session
+from pinecall_cli.server.details import CallDetails
 from pinecall_cli.server.handset import Handset
 from pinecall_cli.server.mic_line import MicLine
 from pinecall_cli.server.organisation import Organisation
 from pinecall_cli.server.outlet import Outlet
 from pinecall_cli.server.registry import RegisteredAgent
-from pinecall_cli.server.session import CallDetails
+from pinecall_cli.server.session import VoiceSession
 from pinecall_cli.server.switchboard import decide
 from pinecall_cli.server.tokens import Grant
 from pinecall_cli.server.waiting import NotConnectedError
@@ -82,6 +83,9 @@ async def serve(server: VoiceServer, socket: WebSocket, grant: Grant) -> None:
     if server.draining:
         raise Refusal("SERVER_DRAINING", "the server is shutting down", close=1012)
     agent, number = called(server, grant, start)
+    calls = sum(isinstance(session, VoiceSession) for session in server.registry.sessions())
+    if calls >= server.limits.voice_calls:
+        raise Refusal("SERVER_AT_CAPACITY", f"{calls} calls are held already", close=1013)
     try:
         await server.engines.wait()
     except EngineError as error:
@@ -180,7 +184,7 @@ async def first_frame(socket: WebSocket) -> mic.MicStart | mic.MicAnswer:
 def called(
     server: VoiceServer, grant: Grant, start: mic.MicStart
 ) -> tuple[RegisteredAgent, str | None]:
-    """Return the agent that takes the call, and its number if it is a phone call."""
+    """Return the agent or line that takes the call, and its number if it is a phone call."""
     if not isinstance(start.to, str):
         agent = server.registry.find(grant.org, grant.agent)
         if agent is None:
@@ -193,8 +197,7 @@ def called(
         caller = normalise_number(start.from_) if isinstance(start.from_, str) else ""
     except ConfigRefused as refused:
         raise Refusal("BAD_NUMBER", refused.message, fix=refused.fix) from None
-    registry = server.registry
-    owner = registry.dev_owner_of(grant.org, number, caller) or registry.owner_of(grant.org, number)
+    owner = server.registry.answerer(grant.org, number, caller)
     if owner is None:
         raise Refusal("NO_ANSWER", f"no agent here has the number {number}")
     return owner, number

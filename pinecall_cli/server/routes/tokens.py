@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from pinecall_cli.protocol.depth import too_deep
 from pinecall_cli.protocol.frames import JsonObject
 from pinecall_cli.protocol.metadata import LARGEST
 from pinecall_cli.protocol.origins import origin_allowed
@@ -32,7 +33,7 @@ METADATA: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(JsonObject)
 
 
 class Denied(Exception):
-    """No token: the status and what is wrong."""
+    """No token, or no call: the status and what is wrong."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -162,7 +163,8 @@ def session_grant(
             raise Denied(403, "this origin is not among the agent's allowed_origins")
     # Sealed metadata is the word of whoever holds the key; a page's own is not.
     metadata = sealed(query.get("metadata")) if org else {}
-    return Grant(channel, agents[0].org, agents[0].slug, metadata)
+    page = None if org else origin
+    return Grant(channel, agents[0].org, agents[0].slug, metadata, origin=page)
 
 
 async def stream_grant(server: VoiceServer, request: Request) -> Grant:
@@ -231,6 +233,8 @@ def sealed(text: str | None) -> JsonObject:
     if len(text.encode()) > LARGEST:
         raise Denied(422, f"`metadata` is larger than {LARGEST} bytes")
     try:
+        if too_deep(text.encode()):
+            raise Denied(422, "`metadata` is nested too deeply")
         return METADATA.decode(text)
     except (msgspec.DecodeError, RecursionError):
         raise Denied(422, "`metadata` is no JSON object") from None
