@@ -32,9 +32,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS entries_by_call ON entries (call, seq);
 CREATE INDEX IF NOT EXISTS entries_by_agent ON entries (agent, seq);
 CREATE INDEX IF NOT EXISTS entries_by_seq ON entries (seq);
 CREATE TABLE IF NOT EXISTS calls (
-    call TEXT PRIMARY KEY, agent TEXT NOT NULL, org TEXT NOT NULL, direction TEXT,
+    call TEXT NOT NULL, agent TEXT NOT NULL, org TEXT NOT NULL, direction TEXT,
     caller TEXT, callee TEXT, channel TEXT, started_at REAL NOT NULL, ended_at REAL,
-    duration REAL, reason TEXT);
+    duration REAL, reason TEXT, PRIMARY KEY (org, call));
 CREATE INDEX IF NOT EXISTS calls_by_start ON calls (started_at);
 CREATE TABLE IF NOT EXISTS pruned (
     org TEXT NOT NULL, agent TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (org, agent));
@@ -101,16 +101,16 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 def prune(database: sqlite3.Connection, *, since: float, calls: int) -> None:
     """Throw away what began before ``since`` and all but the newest ``calls``, and note it."""
     database.execute(
-        "DELETE FROM calls WHERE started_at < ? OR call NOT IN "
-        "(SELECT call FROM calls ORDER BY started_at DESC, rowid DESC LIMIT ?)",
+        "DELETE FROM calls WHERE started_at < ? OR (org, call) NOT IN "
+        "(SELECT org, call FROM calls ORDER BY started_at DESC, rowid DESC LIMIT ?)",
         (since, calls),
     )
     database.execute(
         "INSERT INTO pruned SELECT org, agent, max(seq) FROM entries "
-        "WHERE call NOT IN (SELECT call FROM calls) GROUP BY org, agent "
+        "WHERE (org, call) NOT IN (SELECT org, call FROM calls) GROUP BY org, agent "
         "ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
     )
-    database.execute("DELETE FROM entries WHERE call NOT IN (SELECT call FROM calls)")
+    database.execute("DELETE FROM entries WHERE (org, call) NOT IN (SELECT org, call FROM calls)")
 
 
 def newest_seq(database: sqlite3.Connection) -> int:
@@ -144,12 +144,12 @@ def write(database: sqlite3.Connection, entry: Entry, data: str) -> None:
             (entry.call, entry.agent, entry.org, *parties, facts.get("channel"), entry.ts),
         )
     if entry.type == "call.routed":
-        of_call = (entry.agent, entry.call)
-        database.execute("UPDATE calls SET agent = ? WHERE call = ?", of_call)
+        of_call = (entry.agent, entry.org, entry.call)
+        database.execute("UPDATE calls SET agent = ? WHERE org = ? AND call = ?", of_call)
     if entry.type == "call.ended":
         database.execute(
-            "UPDATE calls SET ended_at = ?, duration = ?, reason = ? WHERE call = ?",
-            (entry.ts, facts.get("duration"), facts.get("reason"), entry.call),
+            "UPDATE calls SET ended_at = ?, duration = ?, reason = ? WHERE org = ? AND call = ?",
+            (entry.ts, facts.get("duration"), facts.get("reason"), entry.org, entry.call),
         )
 
 
@@ -204,12 +204,14 @@ def read_calls(
     where, values = conditions(call=call, agent=agent, org=org)
     rows = database.execute(
         "SELECT call, agent, org, direction, caller, callee, channel, started_at, ended_at, "
-        "duration, reason, (SELECT min(seq) FROM entries WHERE entries.call = calls.call), "
-        "(SELECT max(seq) FROM entries WHERE entries.call = calls.call) "
+        f"duration, reason, (SELECT min(seq) {OF_CALL}), (SELECT max(seq) {OF_CALL}) "
         f"FROM calls WHERE {where} ORDER BY started_at DESC, rowid DESC LIMIT ?",
         (*values, limit),
     )
     return [LoggedCall(*row) for row in rows]
+
+
+OF_CALL = "FROM entries WHERE entries.call = calls.call AND entries.org = calls.org"
 
 
 def conditions(**equal: Any) -> tuple[str, list[Any]]:

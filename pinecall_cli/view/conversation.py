@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from pinecall_cli.call.session import Entry, SessionState
@@ -23,7 +24,10 @@ from pinecall_cli.protocol.frames import Received
 from pinecall_cli.view.ink import Ink
 from pinecall_cli.view.receipts import record_rows
 from pinecall_cli.view.rows import Row
+from pinecall_cli.view.text import head
 
+LONGEST_NAME = 24
+"""Cells of the name before what is said: a phone line's, `line:` and its number, fits."""
 ONE_LINE = 72
 """A tool's result of at most so many characters stands on one line; a longer one is laid out."""
 RESULT_LINES = 12
@@ -90,10 +94,10 @@ def event_words(received: Received, ink: Ink) -> tuple[str, str]:
 
 def label(who: str, call: CallState, ink: Ink) -> Text:
     """Return the lead of what a side says: ``caller › `` or the agent's name."""
-    agent = ink.safe(call.agent or "agent", limit=16)
-    width = max(len("caller"), len(agent))
+    agent = head(ink.safe(call.agent or "agent"), LONGEST_NAME)
+    width = max(len("caller"), cell_len(agent))
     name, style = ("caller", CALLER) if who == "caller" else (agent, AGENT)
-    return ink.text((f"{name:>{width}}", style), (" › ", "dim"))
+    return ink.text((" " * (width - cell_len(name)) + name, style), (" › ", "dim"))
 
 
 def short_id(call_id: str) -> str:

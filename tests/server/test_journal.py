@@ -593,3 +593,23 @@ def test_a_crash_at_any_instant_loses_at_most_the_batch_being_written(tmp_path: 
     database.close()
     assert seqs[: len(seqs)] == list(range(1, len(seqs) + 1))
     assert len(seqs) >= written
+
+
+def test_calls_of_one_id_in_two_organisations_are_two_calls():
+    journal = Journal(":memory:")
+    for n, org in enumerate(("one", "two")):
+        for seq, (type_, data) in enumerate(
+            [("call.started", {"from": org}), ("call.ended", {"reason": org, "duration": n})]
+        ):
+            number = 1 + 2 * n + seq
+            journal.append(Entry(number, float(number), "chat-1", "desk", org, type_, data))
+    rows = {org: journal.calls(org=org, limit=5) for org in ("one", "two")}
+    journal.close()
+    assert {org: [row.reason for row in found] for org, found in rows.items()} == {
+        "one": ["one"],
+        "two": ["two"],
+    }
+    assert [(row.first_seq, row.last_seq) for row in (*rows["one"], *rows["two"])] == [
+        (1, 2),
+        (3, 4),
+    ]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import httpx
 import pytest
 from hypothesis import given
@@ -22,10 +24,8 @@ def test_what_a_client_puts_into_a_form_comes_out_of_it(fields: dict[str, bytes]
 )
 def test_no_bytes_do_more_than_be_refused(noise: bytes, piece: bytes):
     for body in (noise, piece + noise, noise + piece, piece + noise + piece + noise):
-        try:
-            read_form(body, FORM)
-        except FormError as refused:
-            assert str(refused)
+        with contextlib.suppress(FormError):
+            assert all(isinstance(data, bytes) for data in read_form(body, FORM).values())
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from pinecall_cli.errors import EngineError
 from pinecall_cli.server.app import Limits
 from pinecall_cli.server.embedded import EmbeddedServer
 from tests.fakes.engines import MS_PER_CHARACTER, Engines, Voice
+from tests.server.gate import Gate
 from tests.server.peer import PATIENCE_S, bearer, connected, embedded
 
 WISH = {"input": "One two. Three four!", "voice": "hibari/heart"}
@@ -36,15 +37,11 @@ class Gated(Voice):
 
     def __init__(self) -> None:
         super().__init__()
-        self.waiting, self.go = 0, asyncio.Event()
+        self.gate = Gate()
 
     async def synthesise(self, text: str, *, speed: float = 1.0) -> Speech:
         if self.said:
-            self.waiting += 1
-            try:
-                await self.go.wait()
-            finally:
-                self.waiting -= 1
+            await self.gate.passed()
         return await super().synthesise(text, speed=speed)
 
 
@@ -165,7 +162,7 @@ async def test_five_thousand_characters_are_spoken():
 
 
 async def test_a_key_is_needed_and_the_body_of_whoever_has_none_is_not_read():
-    async with embedded(engines=Engines()) as server, client(server) as http:
+    async with embedded(engines=Engines()) as server:
         for path, method in ((PATH, "POST"), ("/v1/audio/voices", "GET")):
             for header, code in (("", "MISSING_KEY"), ("Bearer pk_no", "INVALID_KEY")):
                 headers = {"Authorization": header} if header else {}
@@ -246,14 +243,14 @@ async def test_one_organisation_may_have_so_many_at_once_and_another_as_many():
     limits = Limits(spoken_texts=2)
     async with embedded(engines=engines, limits=limits) as server, client(server) as http:
         begun = [asyncio.create_task(http.post(PATH, json=WISH)) for _ in range(2)]
-        await waiting(gated, 2)
+        await gated.gate.holds(2)
         refused = await http.post(PATH, json=WISH)
         assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
         assert refused.headers["retry-after"] == "1"
         async with client(server, **bearer("pk_two")) as other:
             theirs = asyncio.create_task(other.post(PATH, json=WISH))
-            await waiting(gated, 3)
-            server.call_soon(gated.go.set)
+            await gated.gate.holds(3)
+            gated.gate.open(server)
             assert (await theirs).status_code == 200
         assert [answer.status_code for answer in await asyncio.gather(*begun)] == [200, 200]
         assert (await http.post(PATH, json=WISH)).status_code == 200
@@ -290,20 +287,14 @@ async def test_closing_the_request_ends_the_work_and_frees_its_place():
         for change in ({}, {"timestamps": True}, {"response_format": "wav"}):
             async with client(server) as http:
                 leaving = asyncio.create_task(http.post(PATH, json=WISH | change))
-                await waiting(gated, 1)
+                await gated.gate.holds(1)
                 leaving.cancel()
                 await asyncio.gather(leaving, return_exceptions=True)
-            await waiting(gated, 0)
-        server.call_soon(gated.go.set)
+            await gated.gate.holds(0)
+        gated.gate.open(server)
         async with client(server) as http, asyncio.timeout(PATIENCE_S):
             while (await http.post(PATH, json=WISH)).status_code == 429:
                 pass  # the last one's place is given back a moment after it has stopped
-
-
-async def waiting(gated: Gated, count: int) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while gated.waiting != count:
-            await asyncio.sleep(0.001)
 
 
 async def test_a_page_may_ask_with_a_key_and_read_the_answer():

@@ -22,6 +22,7 @@ from pinecall_cli.server.app import Limits
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.server.routes.transcriptions import LARGEST_FILE
 from tests.fakes.engines import Engines, Recogniser, utterance
+from tests.server.gate import Gate
 from tests.server.peer import PATIENCE_S, bearer, connected, embedded
 
 TEXTS = {1: "Hello there.", 2: "Two tickets, please."}
@@ -69,7 +70,8 @@ async def test_a_recording_is_written_down_in_three_forms():
         assert first["end"] == pytest.approx(1.6, abs=0.04)
         assert second["start"] == pytest.approx(2.56, abs=0.04)
         words = verbose["words"]
-        assert [word["word"] for word in words] == "Hello there. Two tickets, please.".split()
+        said = [word["word"] for word in words]
+        assert said == ["Hello", "there.", "Two", "tickets,", "please."]
         assert words[0]["start"] == first["start"]
         assert words[1]["end"] == first["end"]
         times = [time for word in words for time in (word["start"], word["end"])]
@@ -150,23 +152,20 @@ async def test_two_recordings_of_one_organisation_are_written_down_at_once_and_n
     class Gated(Recogniser):
         def __init__(self) -> None:
             super().__init__(TEXTS)
-            self.waiting, self.go = 0, asyncio.Event()
+            self.gate = Gate()
 
         async def transcribe(self, pcm: bytes) -> str:
-            self.waiting += 1
-            await self.go.wait()
+            await self.gate.passed()
             return await super().transcribe(pcm)
 
     engines = Engines()
     engines.recogniser = gated = Gated()
     async with embedded(engines=engines, limits=Limits(uploads=2)) as server:
         begun = [asyncio.create_task(post(server, wav())) for _ in range(2)]
-        async with asyncio.timeout(PATIENCE_S):
-            while gated.waiting < 2:
-                await asyncio.sleep(0.001)
+        await gated.gate.holds(2)
         refused = await post(server, wav())
         assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
-        server.call_soon(gated.go.set)
+        gated.gate.open(server)
         assert [answer.status_code for answer in await asyncio.gather(*begun)] == [200, 200]
 
 
