@@ -7,6 +7,7 @@ the wire is ``UNSET``, which is neither ``null`` nor ``false``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias, dataclass_transform
 
 import msgspec
@@ -83,6 +84,7 @@ class Received(msgspec.Struct, frozen=True):
         return fields
 
 
+@cache
 def wire_name(frame: type[msgspec.Struct]) -> str:
     """Return the name that frames of a class bear on the wire, such as ``bot.word``."""
     tag = frame.__struct_config__.tag

@@ -35,6 +35,20 @@ ACKNOWLEDGED = (
 )
 """Events that answer a request of a call, by their own name."""
 TAKEN_OVER = (events.SessionPaused, events.SessionResumed, events.SessionSent)
+PASSING = frozenset(
+    (
+        events.BotWord,
+        events.UserSpeaking,
+        events.SpeechStarted,
+        events.SpeechEnded,
+        events.TurnPause,
+        events.AudioMetrics,
+        events.LlmStart,
+        events.LlmToken,
+        events.LlmDone,
+    )
+)
+"""By far the most events of a call: nothing waits for them, and of them only words are kept."""
 REMEMBERED_ROUNDS = 10_000
 CHANNEL_KEYS = frozenset({"type", "ref", "ringing"})
 """Fields of a phone channel that are not configuration."""
@@ -253,6 +267,11 @@ class CallBook:
         return call
 
     def _in_call(self, call: Call, name: str, event: Event) -> None:
+        if type(event) in PASSING:
+            if isinstance(event, events.BotWord):
+                story.word(call, event)
+            self._tell_in_call(call, name, event)
+            return
         event = completed(call, event)
         story.before(call, event)
         self._spoken(call, event)

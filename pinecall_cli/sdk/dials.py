@@ -21,6 +21,7 @@ Dialled = asyncio.Future[Any]
 DIAL_TIMEOUT = 30.0
 """Seconds for somebody to answer (protocol: README §9)."""
 DIALLED = "call.dial"
+TELLING = (events.CallDialing, events.CallStarted, events.CallEnded, events.CallError)
 AGENT = "agent:"
 """In the key of a dial: it is another agent that is called."""
 
@@ -44,6 +45,8 @@ class Dials:
 
     def heard(self, event: Event) -> None:
         """Take an event after everybody else has: a dial may have come to something."""
+        if not isinstance(event, TELLING):
+            return
         match event:
             case events.CallDialing(call_id=str(id)):
                 dialled = self._next(event.agent_id, event.to)

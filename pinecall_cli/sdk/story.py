@@ -30,8 +30,8 @@ def before(call: Call, event: Event) -> None:
         case events.BotSpeaking(message_id=id):
             call.playing = id
             call.words.clear()
-        case events.BotWord(message_id=id, word=word) if id == call.playing:
-            call.words.append(word)
+        case events.BotWord():
+            word(call, event)
         case events.MessageConfirmed(text=text) if text:
             call.messages.append({"role": "assistant", "content": text})
         case events.ChatMessage(text=text):
@@ -50,6 +50,12 @@ def before(call: Call, event: Event) -> None:
             call.active_skills.discard(skill)
         case events.CallUpdated(language=language):
             call.language = language
+
+
+def word(call: Call, event: events.BotWord) -> None:
+    """Note a word of the reply that plays."""
+    if event.message_id == call.playing:
+        call.words.append(event.word)
 
 
 def take_back(call: Call, turn: int | UnsetType) -> None:

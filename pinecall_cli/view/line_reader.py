@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,8 @@ LONGEST_LINE = 256 * 1024
 """Bytes; what a prompt may have. A server takes no frame over 1 MiB."""
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 """Bracketed paste: a terminal tells pasted lines from typed ones."""
+TAKEN_WITHIN_S = 0.1
+"""For a thread that has looked whether we are closed to be in readline."""
 ENDS_LINES = getattr(readline, "_READLINE_VERSION", 0) >= 0x801
 """Whether readline itself ends the line at Ctrl-D: GNU's does from 8.1 on, with that paste."""
 ERASE_LINE = "\r\x1b[K"
@@ -58,6 +61,7 @@ class LineReader:
         self._prompt = ""
         self._rest = b""
         self._over = False
+        self._closed = False
         self._before = _modes(0) if self.terminal else None
         self._during: list[Any] | None = None
         """The modes to go on with, while we are stopped."""
@@ -84,12 +88,20 @@ class LineReader:
 
     def close(self) -> None:
         """Leave the terminal as it was. May be called twice, and from any thread."""
-        asking, self.asking = self.asking, False
+        asking, self.asking, self._closed = self.asking, False, True
         if self.terminal and _ours():
+            if asking and self.edits:
+                self._wait_until_taken()
             if asking:
                 _print_raw((PASTE_OFF if self.edits else "") + "\n", edits=self.edits)
             _set_modes(0, self._before)
         atexit.unregister(self.close)
+
+    def _wait_until_taken(self) -> None:
+        """Let readline take the terminal, if it is about to: what it did later would stay."""
+        late = time.monotonic() + TAKEN_WITHIN_S
+        while time.monotonic() < late and _modes(0) == self._before:
+            time.sleep(0.001)
 
     async def line(self, prompt: str = "") -> str | None:
         """Return the next line, without its end; None when there are no more (Ctrl-D).
@@ -170,6 +182,8 @@ class LineReader:
 
     def _read(self, prompt: str) -> str | None:
         if self.edits:
+            if self._closed:
+                return None
             try:
                 return input(prompt)
             except EOFError:

@@ -71,7 +71,7 @@ def frame_line(received: Received, *, at: float, agents: Iterable[str] = ()) -> 
     parts: list[bytes | msgspec.Raw] = [b'{"type":', fields.pop("event", b"null"), b',"ts":"']
     parts += (_when(fields.pop("ts", None), at).encode(), b'","agent":')
     parts.append(_agent(bytes(fields.get("agent_id", b"null")), tuple(agents)))
-    if not RENAMED.keys().isdisjoint(fields):
+    if "type" in fields or "agent" in fields:
         fields = {RENAMED.get(key, key): value for key, value in fields.items()}
     for key, value in fields.items():
         parts += (_KEYS.get(key) or _spelled(key), value)

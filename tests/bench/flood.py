@@ -87,9 +87,9 @@ def turn_of(turn: int) -> Iterator[dict[str, Any]]:
     yield {"event": "bot.finished", "message_id": said, "duration_ms": 8700}
 
 
-def framed(event: dict[str, Any], agent: str, number: int) -> bytes:
+def framed(event: dict[str, Any], agent: str, number: int, call: str = CALL) -> bytes:
     """Return an event as the bytes of a WebSocket text frame, stamped as a server stamps it."""
-    stamps = {"agent_id": agent, "call_id": CALL, "session_id": CALL}
+    stamps = {"agent_id": agent, "call_id": call, "session_id": call}
     told = {**event, **stamps, "seq": number, "ts": START + number / 50}
     body = json.dumps(told, separators=(",", ":")).encode()
     size = len(body)

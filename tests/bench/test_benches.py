@@ -6,7 +6,20 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.bench import burst, frames, fuzz, kills, latency, rules, saving, startup, steps, together
+from tests.bench import (
+    burst,
+    cycles,
+    frames,
+    fuzz,
+    kills,
+    latency,
+    rules,
+    saving,
+    sdk,
+    startup,
+    steps,
+    together,
+)
 from tests.bench.figures import percentile, row
 from tests.bench.recordings import RATE, first_audible, last_audible, recordings
 
@@ -15,24 +28,28 @@ from tests.bench.recordings import RATE, first_audible, last_audible, recordings
     ("bench", "arguments"),
     [
         (burst.main, ["--events", "300", "--runs", "1"]),
+        (cycles.main, ["--times", "2"]),
         (frames.main, ["--rounds", "1", "--loops", "2"]),
         (fuzz.main, ["--decoded", "50", "--frames", "20", "--rounds", "1"]),
         (kills.main, ["--times", "1"]),
         (latency.main, ["--only", "caller_07", "--each"]),
         (rules.main, ["--only", "cards_001", "least_ms=0,560", "ask_after_ms=(200,400)"]),
         (saving.main, ["--saves", "1", "--no-call"]),
+        (sdk.main, ["--runs", "1", "--exchanges", "2", "--agents", "3"]),
         (startup.main, ["--runs", "1", "--only", "agents"]),
         (steps.main, ["--seconds", "20"]),
         (together.main, ["--rounds", "1"]),
     ],
     ids=[
         "burst",
+        "cycles",
         "frames",
         "fuzz",
         "kills",
         "latency",
         "rules",
         "saving",
+        "sdk",
         "startup",
         "steps",
         "together",

@@ -33,6 +33,11 @@ OURS = re.compile(
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 
 
+def unsized() -> dict[str, str]:
+    """Return our environment without the size that it may name (pytest-xdist's does)."""
+    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
 class Terminal:
     """A pseudo-terminal with `pinecall`, or another command, in its foreground."""
 
@@ -54,7 +59,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-c", LAUNCH, str(command), *self.argv],
             cwd=cwd,
-            env={**os.environ, "TERM": "xterm-256color", **(env or {})},
+            env={**unsized(), "TERM": "xterm-256color", **(env or {})},
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -98,7 +98,7 @@ def test_every_command_that_goes_on_leaves_the_terminal_as_it_was(
 def test_a_server_that_is_killed_leaves_no_terminal_in_disorder(
     start: Start, open_terminal: Open, desk: Path, command: str, says: str, code: int | None
 ) -> None:
-    server = start("server", "--json")
+    server = start("server", "--port", "0", "--json")
     url = server.wait("server.ready")["url"]
     there = ("--server", url)
     start("dev", desk, *there, "--json").wait("dev.ready")

@@ -246,7 +246,7 @@ async def test_a_whatsapp_session_is_kept_while_it_lasts() -> None:
 def requests(office: Office) -> list[dict[str, Any]]:
     """Return the frames that wait to be sent for the agent."""
     (registration,) = office.client._office.registrations.values()
-    return [json.loads(frame) for frame in registration._queue]
+    return [json.loads(frame) for frame, _ in registration._queue]
 
 
 async def restored(*records: Record, call: Any = None, shelf: Shelf | None = None) -> Any:

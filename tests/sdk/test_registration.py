@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pinecall_cli.agent.config import AgentConfig, Local, PhoneNumber
-from pinecall_cli.errors import ConflictError, InfrastructureError
+from pinecall_cli.errors import ConflictError, InfrastructureError, ServerUnreachableError
 from pinecall_cli.protocol.events import Error
-from pinecall_cli.protocol.refusal import outcome_of
-from pinecall_cli.sdk.registration import MAX_QUEUED, Registration, RegistrationRefusedError
+from pinecall_cli.protocol.refusal import Outcome, outcome_of
+from pinecall_cli.sdk.registration import (
+    MAX_QUEUED,
+    CapacityError,
+    Registration,
+    RegistrationRefusedError,
+)
 from tests.sdk.jumping import BACKEND
 
 
@@ -255,3 +261,63 @@ async def test_half_a_surrogate_pair_and_odd_mappings_travel() -> None:
     agent = registration(wire, prompt="\ud800", media={"live": True})
     agent.create(embedded=True)
     assert wire.sent[0]["prompt"] == "?"
+
+
+async def test_a_reload_changes_the_channels_of_the_file_and_keeps_those_of_code() -> None:
+    agent = registration(Wire(), phone_numbers=(PhoneNumber("+13186330963"),))
+    agent.keep_channel({"type": "phone", "ref": "+14155550100", "language": "es"})
+    agent.forget_channel("+13186330963", "phone")
+    agent.replace(replace(agent.config, prompt="New."), {})
+    assert [channel["ref"] for channel in agent.channels] == ["+14155550100"]
+    moved = (PhoneNumber("+14155550101"), PhoneNumber("+1 415 555 0102"))
+    agent.replace(replace(agent.config, phone_numbers=moved), {})
+    assert [channel["ref"] for channel in agent.channels] == [
+        "+14155550101",
+        "+1 415 555 0102",
+        "+14155550100",
+    ]
+
+
+async def test_who_leaves_while_the_name_is_held_asks_for_it_no_more() -> None:
+    wire = Wire()
+    agent = registration(wire)
+    agent.create(embedded=True)
+    waiting = asyncio.ensure_future(agent.registered())
+    await asyncio.sleep(0)
+    refuse(agent, "AGENT_CONFLICT")
+    assert agent.leave() is False
+    with pytest.raises(ConflictError, match="was removed"):
+        await waiting
+    await asyncio.sleep(100)
+    assert len(wire.sent) == 1
+
+
+async def test_who_leaves_and_is_refused_then_is_told_so_at_once() -> None:
+    wire = Wire()
+    agent = registration(wire)
+    agent.create(embedded=True)
+    assert agent.leave() is True
+    waiting = asyncio.ensure_future(agent.registered())
+    await asyncio.sleep(0)
+    refuse(agent, "AGENT_CONFLICT")
+    with pytest.raises(ConflictError):
+        await waiting
+    assert len(wire.sent) == 1
+
+
+async def test_who_leaves_is_gone_when_the_connection_is() -> None:
+    agent = registration(Wire())
+    assert agent.leave() is True
+    waiting = asyncio.ensure_future(agent.registered())
+    await asyncio.sleep(0)
+    agent.lost()
+    with pytest.raises(ServerUnreachableError):
+        await waiting
+
+
+async def test_a_full_server_says_how_full() -> None:
+    agent = registration(Wire())
+    frame = Error(error="SERVER_AT_CAPACITY: full", code="SERVER_AT_CAPACITY", used=5, limit=5)
+    problem = agent.refused(Outcome.CAPACITY, frame)
+    assert isinstance(problem, CapacityError)
+    assert (problem.code, problem.used, problem.limit) == ("server_at_capacity", 5, 5)

@@ -8,13 +8,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pinecall_cli.agent.define import Agent
-from pinecall_cli.errors import ConflictError, NotAuthorisedError, PinecallError, Where
+from pinecall_cli.errors import (
+    ConflictError,
+    NotAuthorisedError,
+    PinecallError,
+    UsageError,
+    Where,
+)
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.rest import Rest
 from pinecall_cli.sdk.serve import in_lines, serve
@@ -203,3 +210,50 @@ async def test_it_ends_when_every_agent_is_refused(
     with pytest.raises(ConflictError):
         await serve(other, [Agent("front-desk", llm="script", prompt="x")])
     assert not other.connected
+
+
+def in_a_thread(client: Pinecall, *agents: Agent) -> BaseException | None:
+    """Run a client as a program that is none: outside the main thread there are no signals."""
+    raised: list[BaseException] = []
+
+    def program() -> None:
+        try:
+            client.run(*agents)
+        except BaseException as end:
+            raised.append(end)
+
+    thread = threading.Thread(target=program)
+    thread.start()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    return raised[0] if raised else None
+
+
+def test_a_program_that_cannot_go_on_leaves_with_the_error_as_its_cause(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with EmbeddedServer(engines=Engines()) as server:
+        agent = Agent("front-desk", llm="script", prompt="x")
+        end = in_a_thread(Pinecall("pk_wrong_key", server.url), agent)
+    assert isinstance(end, SystemExit)
+    assert end.code == 4
+    assert isinstance(end.__cause__, NotAuthorisedError)
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_an_interruption_that_comes_as_an_exception_is_exit_code_130() -> None:
+    class Interrupted(Pinecall):
+        def add(self, agent: Agent, config: object = None) -> None:
+            raise KeyboardInterrupt
+
+    end = in_a_thread(Interrupted("pk_1", "ws://127.0.0.1:9"), Agent("a", prompt="x"))
+    assert isinstance(end, SystemExit)
+    assert end.code == 130
+
+
+async def test_two_agents_of_one_name_end_it_before_it_connects() -> None:
+    client = Pinecall("pk_1", "ws://127.0.0.1:9", auto_reconnect=False)
+    client.on("error", lambda problem: None)
+    with pytest.raises(UsageError, match="two agents"):
+        await serve(client, [Agent("a", prompt="x"), Agent("a", prompt="y")])
+    await client.disconnect()
