@@ -18,8 +18,22 @@ LONGEST_MESSAGE = 16_000
 LONGEST_KEY = 200
 
 
-def obey(text: str, call: Session | None, emit: Callable[[Event], None], *, phone: bool) -> None:
+def obey(
+    text: str,
+    call: Session | None,
+    emit: Callable[[Event], None],
+    *,
+    phone: bool,
+    longest: int = LONGEST_MESSAGE,
+) -> None:
     """Do what a message of the caller's asks for; ``call`` may still ring.
+
+    Args:
+        text: The message.
+        call: Their call.
+        emit: Where its events leave.
+        phone: Whether it is a phone call.
+        longest: Characters that a typed text may have.
 
     Raises:
         Refused: If it cannot be done.
@@ -34,13 +48,18 @@ def obey(text: str, call: Session | None, emit: Callable[[Event], None], *, phon
             told = f"{name[:80] or 'a message'}: {problem or 'unknown'}"
             raise Refused("UNKNOWN_ACTION", told)
         case action if isinstance(call, VoiceSession):
-            obey_in_call(action, call, emit, phone=phone)
+            obey_in_call(action, call, emit, phone=phone, longest=longest)
         case _:
             pass  # the other side has not answered yet: nothing is there to be changed
 
 
 def obey_in_call(
-    action: mic.MicMessage, session: VoiceSession, emit: Callable[[Event], None], *, phone: bool
+    action: mic.MicMessage,
+    session: VoiceSession,
+    emit: Callable[[Event], None],
+    *,
+    phone: bool,
+    longest: int,
 ) -> None:
     """Do in a call what its caller asks for.
 
@@ -52,8 +71,8 @@ def obey_in_call(
             session.mute(True)
         case mic.Unmute():
             session.mute(False)
-        case mic.InjectText(text=said) if not 0 < len(said.strip()) <= LONGEST_MESSAGE:
-            raise Refused("BAD_TEXT", f"a message has 1 to {LONGEST_MESSAGE} characters")
+        case mic.InjectText(text=said) if not 0 < len(said.strip()) <= longest:
+            raise Refused("BAD_TEXT", f"a message has 1 to {longest} characters")
         case mic.InjectText(text=said):
             session.inject(said)
         case mic.SetContext(key=key) if not 0 < len(key) <= LONGEST_KEY:

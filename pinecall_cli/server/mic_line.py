@@ -19,6 +19,9 @@ from pinecall_cli.server.speaking import RATE
 
 log = logging.getLogger("pinecall.server")
 
+LONGEST_TYPED = 256 * 1024
+"""Characters of a typed text: this socket is a developer's own terminal, not a page."""
+
 OUTBOX = 1_000
 """Messages that may wait for a caller who reads too slowly: ten seconds and more of audio."""
 ARRIVED = 100
@@ -107,7 +110,7 @@ class MicLine:
 
     def _act(self, text: str) -> None:
         try:
-            obey(text, self._call, self._emit, phone=self._phone)
+            obey(text, self._call, self._emit, phone=self._phone, longest=LONGEST_TYPED)
         except Refused as refused:
             self._refuse(refused.code, refused.message)
 
