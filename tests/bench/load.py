@@ -36,14 +36,11 @@ FRAME_S = 0.02
 AGENTS_A_SOCKET = 20
 THINK_S = 1.0
 """From an answer to the next message of a chat."""
+ANSWER = "Thank you, I have noted that, and I will tell somebody who knows what to do."
+SAYS: dict[str, Any] = {"provider": "script", "rules": [{"say": ANSWER}]}
 SCRIPT: dict[str, Any] = {
     "provider": "script",
-    "rules": [
-        {
-            "tokens_per_s": 20,
-            "say": "Thank you, I have noted that, and I will tell somebody who knows what to do.",
-        }
-    ],
+    "rules": [{"tokens_per_s": 20, "say": ANSWER}],
 }
 
 
@@ -129,6 +126,7 @@ async def run(url: str, key: str, options: argparse.Namespace) -> None:
         clients.append(client)
     desk = Pinecall(key, url)
     desk.add(Agent("desk", llm=SCRIPT, prompt="x", preparing=False))
+    desk.add(Agent("phone", llm=SAYS, prompt="x", preparing=False))
     await desk.connect()
     await desk.registered()
     pcm = b"".join(one.pcm + bytes(RATE * 2 * 6) for one in recordings()[:3])
@@ -151,7 +149,7 @@ async def voices(url: str, key: str, pcm: bytes, calls: int, seconds: float, tit
     until = time.perf_counter() + seconds
     step = len(pcm) // max(1, calls) // 640 * 640
     shifted = [pcm[n * step :] + pcm[: n * step] for n in range(calls)]
-    heard = await asyncio.gather(*(talk(url, key, "desk", one, until) for one in shifted))
+    heard = await asyncio.gather(*(talk(url, key, "phone", one, until) for one in shifted))
     late = [ms for one in heard for ms in one.late_ms]
     waits = [ms for one in heard for ms in one.waits_ms]
     print(head(title))
