@@ -8,6 +8,7 @@ call; whoever dialled gets copies of how it begins and ends, or of everything if
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -30,6 +31,8 @@ from pinecall_cli.server.waiting import NotConnectedError, WaitingCall
 
 if TYPE_CHECKING:
     from pinecall_cli.server.app import VoiceServer
+
+log = logging.getLogger("pinecall.server")
 
 COPIED = (events.CallDialing, events.CallStarted, events.CallEnded, events.CallError)
 """What somebody who dials for another's agent is told."""
@@ -135,6 +138,10 @@ class Outgoing:
         except PinecallError as problem:
             code = "ENGINE_UNAVAILABLE" if problem.exit_code == 3 else problem.code.upper()
             self._outlet.emit(events.CallError(error=problem.message, code=code))
+            self._failed("failed")
+        except Exception:
+            # A fault of ours: it is logged whole, and whoever waits for the call hears its end.
+            log.exception("call %s failed", self._details.call_id)
             self._failed("failed")
         else:
             await self._hold(callee)

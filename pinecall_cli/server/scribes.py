@@ -8,6 +8,7 @@ its socket full. What is being said is shown every 600 ms, if the recogniser has
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
@@ -53,7 +54,7 @@ def told(text: str) -> str:
     return message.type or message.event
 
 
-class Writing:
+class Writing(ABC):
     """Sound in, texts out; a dialect says in which words."""
 
     def __init__(self, server: VoiceServer, socket: WebSocket) -> None:
@@ -70,25 +71,25 @@ class Writing:
 
     # --- the dialect ---
 
+    @abstractmethod
     def open(self) -> dict[str, Any]:
         """Read what the address asks for and return the first message.
 
         Raises:
             ApiError: If it asks for what we cannot do.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def partial(self, text: str) -> dict[str, Any]:
         """Return how a text is told that may still change."""
-        raise NotImplementedError
 
+    @abstractmethod
     def final(self, segment: Segment) -> dict[str, Any]:
         """Return how a text is told that will not change."""
-        raise NotImplementedError
 
+    @abstractmethod
     def done(self) -> dict[str, Any]:
         """Return the last message."""
-        raise NotImplementedError
 
     # --- the socket ---
 

@@ -565,3 +565,16 @@ async def test_a_call_that_cannot_be_forwarded_stays_with_the_agent():
         await owner.until("error", code="INVALID_NUMBER")
         owner.send("bot.reply", call_id=call, message_id="m", text="Sorry.", in_reply_to="")
         await owner.until("bot.finished")
+
+
+async def test_a_call_that_fails_by_a_fault_of_the_servers_ends_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async with Office() as office:
+
+        async def broken(dialled: Any) -> Any:
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(office.server.switchboard, "call", broken)
+        assert (await dialled(office, THEIRS).ended())["reason"] == "failed"
+    assert "ZeroDivisionError" in caplog.text
