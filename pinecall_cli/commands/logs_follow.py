@@ -126,6 +126,8 @@ class Following:
         self._call_id, self._quiet = asked.call_id, asked.quiet
         self._agent = ALL if asked.agent is None else slugify(asked.agent)
         self._begun = time.time()
+        self._absent = ""
+        """That the agent that was named is not there yet, where that is so."""
         self._seen: dict[str | None, int] = {}
         """By call: the highest ``seq`` that was printed."""
         self._following: asyncio.Task[None] | None = None
@@ -172,7 +174,7 @@ class Following:
         if self._call_id is None and (agent := self._named_agent) is not None:
             there = [one.slug for server in found.servers for one in server.agents]
             if agent not in there:
-                self._say(f"no agent `{agent}` yet; {discover.others(agent, there)}")
+                self._absent = f"no agent `{agent}` yet; {discover.others(agent, there)}"
         if self._call_id is not None:
             await self._one_call(found, await found.find(self._call_id, self._named_agent))
         elif self._target.kind == "embedded":
@@ -218,7 +220,7 @@ class Following:
         """Follow the server that was named."""
         calls = await found.calls(self._named_agent)
         newest = found.newest.get(server.url)
-        self._say(f"following {server.url}")
+        self._say_following(server.url)
         after = self._after(calls, newest)
         if newest is None and self._since is None:
             self._not_before = self._begun
@@ -256,10 +258,7 @@ class Following:
             )
             for server in found.servers
         }
-        if found.servers:
-            self._say("following " + ", ".join(server.url for server in found.servers))
-        else:
-            self._say("no local server is running: waiting for one")
+        self._say_following(", ".join(server.url for server in found.servers))
         self._filed = min(starts.values(), default=int(self._begun * SEQS_PER_S))
         unread = Unread()
         try:
@@ -312,6 +311,14 @@ class Following:
             refused.add((server.url, server.key))  # another program is at that address by now
 
     # --- what they have in common ---
+
+    def _say_following(self, places: str) -> None:
+        """Say what is followed, once it is known from where on: what comes now is not missed."""
+        if self._absent:
+            self._say(self._absent)
+        self._say(
+            f"following {places}" if places else "no local server is running: waiting for one"
+        )
 
     def _after(self, calls: list[LoggedCall], newest: int | None) -> int:
         """Return the ``seq`` behind which to begin: before the calls that are to be shown whole."""

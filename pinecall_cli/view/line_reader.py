@@ -29,6 +29,8 @@ LONGEST_LINE = 256 * 1024
 """Bytes; what a prompt may have. A server takes no frame over 1 MiB."""
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 """Bracketed paste: a terminal tells pasted lines from typed ones."""
+DRAWN_S = 0.2
+"""After a prompt was drawn anew: an end of input that is told so soon may have come before."""
 TAKEN_WITHIN_S = 0.1
 """For a thread that has looked whether we are closed to be in readline."""
 ENDS_LINES = getattr(readline, "_READLINE_VERSION", 0) >= 0x801
@@ -61,6 +63,8 @@ class LineReader:
         self._prompt = ""
         self._rest = b""
         self._over = False
+        self._drawn_at = float("-inf")
+        """When the prompt was drawn anew."""
         self._closed = False
         self._before = _modes(0) if self.terminal else None
         self._during: list[Any] | None = None
@@ -144,6 +148,9 @@ class LineReader:
         _print_raw(ERASE_LINE, edits=True)
         show()
         _print_raw(bare(self._prompt), edits=True)
+        self._drawn_at = time.monotonic()
+        if not self.asking:  # the input ended meanwhile
+            _print_raw("\n", edits=True)
         return True
 
     @contextmanager
@@ -187,7 +194,9 @@ class LineReader:
             try:
                 return input(prompt)
             except EOFError:
-                if not ENDS_LINES:
+                self.asking = False  # from here on nothing is shown above a prompt
+                drawn = time.monotonic() - self._drawn_at < DRAWN_S
+                if not ENDS_LINES or drawn:  # it may have been drawn behind readline's own end
                     _print_raw("\n", edits=True)
                 return None
         if self.terminal and prompt:

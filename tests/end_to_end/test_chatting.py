@@ -179,9 +179,9 @@ def test_answers_are_as_wide_as_the_terminal_is_when_they_come(
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)  # it would go before the terminal's own width
     chat = at_the_prompt(open_terminal("chat", desk, size=(24, 40)))
-    ask(chat, "one two three four five six seven", "six seven\r\n")
+    ask(chat, "one two three four five six seven", "       five six seven\r\n")
     fcntl.ioctl(chat.master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 30, 0, 0))
-    ask(chat, "eight nine ten", "ten\r\n")
+    ask(chat, "eight nine ten", "       ten\r\n")
     answers = [line.rstrip() for line in chat.text.splitlines() if line[:7] in ("desk › ", " " * 7)]
     assert answers == [
         *("desk › You said: one two three four", "       five six seven"),
