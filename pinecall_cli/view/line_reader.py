@@ -63,6 +63,8 @@ class LineReader:
         self._prompt = ""
         self._rest = b""
         self._over = False
+        self._prompted = threading.Event()
+        """Set once readline has drawn the prompt, and waits for keys."""
         self._drawn_at = float("-inf")
         """When the prompt was drawn anew."""
         self._closed = False
@@ -76,6 +78,8 @@ class LineReader:
             readline.set_completer(self._complete)
             readline.set_completer_delims(" ")
             readline.parse_and_bind("tab: complete")
+            if hasattr(readline, "set_pre_input_hook"):  # libedit may have none
+                readline.set_pre_input_hook(self._prompted.set)
             readline.parse_and_bind("set enable-bracketed-paste on")
         if self.edits and sys.platform != "win32":
             loop = asyncio.get_running_loop()
@@ -102,10 +106,14 @@ class LineReader:
         atexit.unregister(self.close)
 
     def _wait_until_taken(self) -> None:
-        """Let readline take the terminal, if it is about to: what it did later would stay."""
+        """Let readline take the terminal and draw its prompt, if it is about to.
+
+        What it did later would stay, and what we write meanwhile would stand inside a colour.
+        """
         late = time.monotonic() + TAKEN_WITHIN_S
-        while time.monotonic() < late and _modes(0) == self._before:
-            time.sleep(0.001)
+        if not self._prompted.wait(TAKEN_WITHIN_S):
+            while time.monotonic() < late and _modes(0) == self._before:
+                time.sleep(0.001)
 
     async def line(self, prompt: str = "") -> str | None:
         """Return the next line, without its end; None when there are no more (Ctrl-D).
@@ -136,6 +144,7 @@ class LineReader:
                 loop.call_soon_threadsafe(settle, line, problem)
 
         self._prompt, self.asking = prompt, True
+        self._prompted.clear()
         threading.Thread(target=read, name="stdin", daemon=True).start()
         return await answer
 
