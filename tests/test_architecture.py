@@ -45,6 +45,14 @@ HOMES = {
     "phonenumbers": ("protocol/dialable.py",),
     "pytest": ("pytest_plugin",),
 }
+SERVER = (
+    ("routes",),
+    ("phone", "text", "speech", "webrtc"),
+    ("agents", "voice"),
+    ("dialogue", "log"),
+)
+"""The server's own folders. Its modules at the top wire them together: they may import any folder,
+and any folder them."""
 ROOT_MAY = {"__init__": ("sdk", "agent")}
 """The front door is opened from the root; it looks in when it is touched."""
 
@@ -96,6 +104,24 @@ def test_every_import_goes_down_and_every_package_is_at_home(file: Path):
         elif rest and rest[0] in LEVEL and rest[0] != part:
             allowed = rest[0] in ROOT_MAY.get(part, ()) or LEVEL[rest[0]] > LEVEL.get(part, 99)
             assert allowed, f"{place}: {part} may not import {rest[0]}"
+
+
+SERVER_LEVEL = {name: level for level, names in enumerate(SERVER) for name in names}
+
+
+@pytest.mark.parametrize("folder", SERVER_LEVEL)
+def test_every_folder_of_the_server_knows_only_those_below_it(folder: str):
+    for file in (ROOT / "server" / folder).glob("*.py"):
+        for name in imports(file):
+            _, server, other, *_ = (*name.split("."), "", "", "")
+            if server == "server" and other in SERVER_LEVEL and other != folder:
+                below = SERVER_LEVEL[other] > SERVER_LEVEL[folder]
+                assert below, f"{file.relative_to(ROOT)}: {folder} may not import {other}"
+
+
+def test_every_folder_of_the_server_has_its_floor():
+    folders = {door.parent.name for door in (ROOT / "server").glob("*/__init__.py")}
+    assert folders == set(SERVER_LEVEL)
 
 
 def test_every_folder_and_module_has_its_layer():

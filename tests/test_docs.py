@@ -31,7 +31,7 @@ import yaml
 from pinecall_cli import __version__, errors
 from pinecall_cli.app import build, run
 from pinecall_cli.caller.yaml_file import load_caller
-from pinecall_cli.server.numbers import load_numbers
+from pinecall_cli.server.phone.numbers import load_numbers
 from pinecall_cli.view.picture import picture
 
 ROOT = Path(__file__).parent.parent

@@ -24,7 +24,7 @@ from pinecall_cli.sdk import log as server_log
 from pinecall_cli.sdk.discover import Running
 from pinecall_cli.sdk.log import LoggedCall
 from pinecall_cli.sdk.rest import Rest
-from pinecall_cli.server import log_file
+from pinecall_cli.server.log import log_file
 from pinecall_cli.settings import Target, data_dir
 
 T = TypeVar("T")

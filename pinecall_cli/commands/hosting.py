@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,17 +55,19 @@ async def own_server(
     from pinecall_cli.engines.choose import OnDemand, SpeechEngines
     from pinecall_cli.server.embedded import EmbeddedServer
 
+    engines = SpeechEngines() if speech else OnDemand()
     server = EmbeddedServer(
         port=port,
         data=data_dir(),
-        engines=SpeechEngines() if speech else OnDemand(),
+        engines=engines,
         run_dir=run_dir(),
         environ=os.environ,
         notice=notice,
         record=record,
     )
-    async with server:
-        yield Place(server.url, Secret(server.key), server)
+    with closing(engines):
+        async with server:
+            yield Place(server.url, Secret(server.key), server)
 
 
 def dev_name(name: str, target: Target) -> str:

@@ -14,7 +14,7 @@ from pinecall_cli.commands.whole_file import keep
 from pinecall_cli.errors import NotFoundError, UsageError
 from pinecall_cli.protocol.log import LogEntry
 from pinecall_cli.sdk.log import LoggedCall
-from pinecall_cli.server.log_file import RECORDINGS
+from pinecall_cli.server.log.log_file import RECORDINGS
 from pinecall_cli.settings import data_dir
 from pinecall_cli.view.ndjson import iso
 from pinecall_cli.view.output import Output

@@ -93,7 +93,7 @@ def server(
     from pinecall_cli.server.embedded import EmbeddedServer
     from pinecall_cli.server.faults import parse_faults
     from pinecall_cli.server.foreground import hold
-    from pinecall_cli.server.numbers import load_numbers
+    from pinecall_cli.server.phone.numbers import load_numbers
     from pinecall_cli.settings import data_dir, run_dir
 
     levels = [logging.ERROR if quiet else logging.WARNING, logging.INFO, logging.DEBUG]

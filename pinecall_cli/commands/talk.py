@@ -24,8 +24,8 @@ from pinecall_cli.errors import EngineError, PinecallError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event, Received
 from pinecall_cli.sdk.mic import MicCall
-from pinecall_cli.server.log_file import RECORDINGS
-from pinecall_cli.server.recording import Recorder, remember
+from pinecall_cli.server.log.log_file import RECORDINGS
+from pinecall_cli.server.voice.recording import Recorder, remember
 from pinecall_cli.settings import data_dir
 
 FRAME_S = FRAME_MS / 1000

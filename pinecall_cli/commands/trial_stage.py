@@ -68,14 +68,18 @@ class Stage:
         self._loaded: dict[Path, Loaded] = {}
         self._sounds: dict[Path, Sounds] = {}
         self._own: EmbeddedServer | None = None
+        self._made: SpeechEngines | None = None
+        """Engines that are nobody else's, and end with the stage."""
         self._keys: Iterator[str] = iter(())
         if joined is None:
             # Each spec is an organisation of its own: agents of one name do not meet.
             keys = [secrets.token_urlsafe(24) for _ in self.specs]
             self._keys = iter(keys)
+            if engines is None or not self._speaks:
+                self._made = engines = SpeechEngines() if self._speaks else OnDemand()
             self._own = EmbeddedServer(
                 keys=keys,
-                engines=(engines or SpeechEngines()) if self._speaks else OnDemand(),
+                engines=engines,
                 models=lambda llm: scripts_only(llm, self._say),
                 notice=log.info,  # offline voices stand in for others: that is what a spec is for
             )
@@ -121,6 +125,8 @@ class Stage:
     ) -> None:
         if self._own is not None:
             await self._own.__aexit__(kind, error, trace)
+        if self._made is not None:
+            self._made.close()
 
     async def rehearse(self) -> None:
         """See that the server is there, and make every sound that callers will need.
@@ -138,6 +144,8 @@ class Stage:
         if not self._speaks:
             return
         engines = SpeechEngines() if self._own is None else self._own.engines
+        if self._own is None:
+            self._made = engines
         speech: Synthesiser = (await engines.wait()).synthesiser
         for spec in self.specs:
             if spec.mode == "voice":

@@ -19,13 +19,14 @@ RECOGNISER = "moonshine/tiny-en"
 OURS = frozenset({"offline", "local", "hibari", "moonshine"})
 """Providers that name an offline engine, so that nothing is replaced."""
 INSTALL = "pip install 'pinecall-cli[voice]' (in a clone: pip install '.[voice]')"
+CLOSED = "the speech engines are closed"
 _PACKAGES = frozenset({"numpy", "onnxruntime", "hibari", "moonshine_voice"})
 
 
 class SpeechEngines:
     """Voice activity, end of turn, recogniser and voice; made once, used by every call.
 
-    `load` returns at once; until `ready` is done the properties raise.
+    `load` returns at once; until `ready` is done the properties raise, and after `close` too.
     """
 
     def __init__(self) -> None:
@@ -35,11 +36,17 @@ class SpeechEngines:
         self.load_s: float | None = None
         """Seconds that loading took."""
         self._lock = threading.Lock()
-        self._begun = False
+        self._begun = self._over = self._closed = False
 
     def load(self) -> None:
-        """Begin to load in a daemon thread; a second call changes nothing."""
+        """Begin to load in a daemon thread; a second call changes nothing.
+
+        Raises:
+            EngineError: If they were closed.
+        """
         with self._lock:
+            if self._closed:
+                raise EngineError(CLOSED)
             if self._begun:
                 return
             self._begun = True
@@ -54,6 +61,23 @@ class SpeechEngines:
         """
         self.load()
         return await asyncio.wrap_future(self.ready)
+
+    def close(self) -> None:
+        """End the engines' threads, and let the models go: 200 MB. Does not wait, never raises.
+
+        What was asked for before is done still; engines that are loading go when they are loaded.
+        """
+        with self._lock:
+            self._closed = True
+            if self._over:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for name in ("_hibari", "_moonshine", "_smart_turn"):
+            loaded = vars(self).pop(name, None)
+            if loaded is not None:
+                loaded.close()
+        vars(self).pop("_silero", None)
 
     def vad(self) -> Vad:
         """Return a new voice activity detector, for one call."""
@@ -79,6 +103,8 @@ class SpeechEngines:
         return synthesiser
 
     def _loaded(self, name: str) -> Any:
+        if self._closed:
+            raise EngineError(CLOSED)
         if not self.ready.done():
             raise EngineError("the speech engines are still loading", fix="try again in a moment")
         self.ready.result()
@@ -86,6 +112,19 @@ class SpeechEngines:
 
     def _load(self) -> None:
         begun = time.perf_counter()
+        problem = self._load_all()
+        self.load_s = time.perf_counter() - begun
+        with self._lock:
+            self._over = True
+            if self._closed:
+                self._let_go()
+        if problem is None:
+            self.ready.set_result(self)
+        else:
+            self.ready.set_exception(problem)
+
+    def _load_all(self) -> BaseException | None:
+        """Load every engine; return why that cannot be done."""
         try:
             self._silero = warm(engine("silero")())
             # Half of the work is the voice's: beside the others it is 0.7 s on 2 cores, not 1.0.
@@ -97,13 +136,11 @@ class SpeechEngines:
             self._moonshine = warm(engine("moonshine")(self._silero))
             self._hibari = voice.result()
         except ImportError as problem:
-            self.ready.set_exception(_missing(problem))
+            return _missing(problem)
         except BaseException as problem:
             # Whoever waits gets it; a thread's own traceback would reach nobody.
-            self.ready.set_exception(problem)
-        else:
-            self.load_s = time.perf_counter() - begun
-            self.ready.set_result(self)
+            return problem
+        return None
 
     def _load_voice(self) -> Any:
         return warm(engine("hibari")())

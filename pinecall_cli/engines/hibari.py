@@ -85,6 +85,10 @@ class Hibari:
         """Speak once, an unknown word and a number too, so that the first reply is not slow."""
         self.speak("Pinecallish, 42!")
 
+    def close(self) -> None:
+        """End the thread once what was asked for is done; the model goes with the last user."""
+        self._worker.close()
+
     def _plan(self, text: str) -> tuple[list[Word], list[list[int]]]:
         """Return the words of ``text``, and which of them make a sentence."""
         words = speakable(text)

@@ -137,6 +137,10 @@ class Moonshine:
         """Run once, so that the first turn of a call is not the slow one."""
         self._decode(np.zeros(RATE, np.float32))
 
+    def close(self) -> None:
+        """End the thread once what was asked for is done; the model goes with the last user."""
+        self._worker.close()
+
     def _believed(self, pcm: bytes) -> str:
         """Return the words in ``pcm``, or nothing when they were made up from noise."""
         audio = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2")

@@ -46,3 +46,7 @@ class SmartTurn:
     def warm_up(self) -> None:
         """Run once, so that the first turn of a call is not the slow one."""
         self.judge(b"")
+
+    def close(self) -> None:
+        """End the thread once what was asked for is done; the model goes with the last user."""
+        self._worker.close()

@@ -9,9 +9,9 @@ import msgspec
 from pinecall_cli.protocol import events, mic
 from pinecall_cli.protocol.config import browser_overrides
 from pinecall_cli.protocol.frames import Event, Unknown
-from pinecall_cli.server.registry import Refused
-from pinecall_cli.server.session import VoiceSession
-from pinecall_cli.server.sessions import Session
+from pinecall_cli.server.agents.registry import Refused
+from pinecall_cli.server.agents.sessions import Session
+from pinecall_cli.server.voice.session import VoiceSession
 
 LONGEST_MESSAGE = 16_000
 """Characters of one message: whoever holds a token may be anybody, and models cost money."""

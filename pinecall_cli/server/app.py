@@ -17,17 +17,17 @@ from pinecall_cli.engines.types import Model
 from pinecall_cli.engines.worker import Worker
 from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol.events import AgentDisplaced
+from pinecall_cli.server.agents.organisation import Organisations
+from pinecall_cli.server.agents.outlet import Outlet, Stamps
+from pinecall_cli.server.agents.registry import DISPLACED, Connection, RegisteredAgent, Registry
+from pinecall_cli.server.agents.sessions import Session
 from pinecall_cli.server.faults import Faults, Stalled
-from pinecall_cli.server.journal import Journal
-from pinecall_cli.server.numbers import Number
-from pinecall_cli.server.organisation import Organisations
-from pinecall_cli.server.outlet import Outlet, Stamps
-from pinecall_cli.server.registry import DISPLACED, Connection, RegisteredAgent, Registry
-from pinecall_cli.server.sessions import Session
-from pinecall_cli.server.switchboard import Switchboard
-from pinecall_cli.server.threads import Threads
+from pinecall_cli.server.log.journal import Journal
+from pinecall_cli.server.phone.numbers import Number
+from pinecall_cli.server.phone.switchboard import Switchboard
+from pinecall_cli.server.text.threads import Threads
+from pinecall_cli.server.text.whatsapp import Exchange as WhatsAppExchange
 from pinecall_cli.server.tokens import Tokens
-from pinecall_cli.server.whatsapp import Exchange as WhatsAppExchange
 
 log = logging.getLogger("pinecall.server")
 

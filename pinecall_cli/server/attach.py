@@ -19,10 +19,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pinecall_cli.protocol import codec
 from pinecall_cli.protocol.log import LogEntry
+from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.organisation import Organisation
+from pinecall_cli.server.log.translate import Entry
 from pinecall_cli.server.outbox import Close, Outbox
-from pinecall_cli.server.translate import Entry
 
 log = logging.getLogger("pinecall.server")
 

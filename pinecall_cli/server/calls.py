@@ -9,15 +9,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pinecall_cli.server.conversation import Conversation
-from pinecall_cli.server.details import CallDetails
-from pinecall_cli.server.line_part import LinePart
-from pinecall_cli.server.lines import Line
-from pinecall_cli.server.opening import Opening
-from pinecall_cli.server.outlet import Outlet
-from pinecall_cli.server.recording import recorded
-from pinecall_cli.server.registry import Connection, RegisteredAgent
-from pinecall_cli.server.session import VoiceSession
+from pinecall_cli.server.agents.outlet import Outlet
+from pinecall_cli.server.agents.registry import Connection, RegisteredAgent
+from pinecall_cli.server.dialogue.conversation import Conversation
+from pinecall_cli.server.voice.details import CallDetails
+from pinecall_cli.server.voice.line_part import LinePart
+from pinecall_cli.server.voice.lines import Line
+from pinecall_cli.server.voice.opening import Opening
+from pinecall_cli.server.voice.recording import recorded
+from pinecall_cli.server.voice.session import VoiceSession
 
 if TYPE_CHECKING:
     from pinecall_cli.server.app import VoiceServer

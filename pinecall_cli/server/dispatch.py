@@ -17,18 +17,20 @@ from pinecall_cli.protocol.config import merge_payload, payload_of, refusals
 from pinecall_cli.protocol.frames import Command, Received, Unknown
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.protocol.refusal import ConfigRefused
-from pinecall_cli.server import bridging, dialling, handoff, llm_chat, phone_lines, routing
-from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.chat import ChatSession
-from pinecall_cli.server.claims import Claims, refuse_agent, refuse_line
-from pinecall_cli.server.registry import (
+from pinecall_cli.server.agents import handoff
+from pinecall_cli.server.agents.claims import Claims, refuse_agent, refuse_line
+from pinecall_cli.server.agents.registry import (
     Channel,
     Connection,
     Refused,
     RegisteredAgent,
     Registration,
 )
-from pinecall_cli.server.sessions import Session
+from pinecall_cli.server.agents.sessions import Session
+from pinecall_cli.server.app import VoiceServer
+from pinecall_cli.server.phone import bridging, dialling, phone_lines, routing
+from pinecall_cli.server.text import llm_chat
+from pinecall_cli.server.text.chat import ChatSession
 
 log = logging.getLogger("pinecall.server")
 

@@ -25,15 +25,15 @@ from pinecall_cli.engines.llm import choose_model
 from pinecall_cli.engines.types import Model
 from pinecall_cli.errors import InfrastructureError, UsageError
 from pinecall_cli.server import runtime
+from pinecall_cli.server.agents.organisation import random_key
 from pinecall_cli.server.app import ChooseModel, Limits, VoiceServer
 from pinecall_cli.server.connections import Http, Socket
 from pinecall_cli.server.faults import Faults
 from pinecall_cli.server.gateway import gateway
 from pinecall_cli.server.hosts import is_loopback
-from pinecall_cli.server.journal import Journal
-from pinecall_cli.server.log_file import RECORDINGS
-from pinecall_cli.server.numbers import Number
-from pinecall_cli.server.organisation import random_key
+from pinecall_cli.server.log.journal import Journal
+from pinecall_cli.server.log.log_file import RECORDINGS
+from pinecall_cli.server.phone.numbers import Number
 
 log = logging.getLogger("pinecall.server")
 

@@ -10,10 +10,10 @@ import msgspec
 from pinecall_cli.protocol import commands
 from pinecall_cli.protocol.frames import Frame
 from pinecall_cli.protocol.ids import message_id
+from pinecall_cli.server.agents.outlet import Outlet
+from pinecall_cli.server.agents.registry import Refused
+from pinecall_cli.server.agents.sessions import Session
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.outlet import Outlet
-from pinecall_cli.server.registry import Refused
-from pinecall_cli.server.sessions import Session
 from pinecall_cli.server.tokens import Scope
 
 ALLOWED: Final[dict[Scope, frozenset[str]]] = {

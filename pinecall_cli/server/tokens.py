@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pinecall_cli.server.organisation import Organisation
+from pinecall_cli.server.agents.organisation import Organisation
 
 Channel = Literal["webrtc", "chat", "stream"]
 Scope = Literal["observe", "participate", "supervise"]

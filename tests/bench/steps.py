@@ -22,9 +22,9 @@ from pinecall_cli.call.session import SessionState, advance
 from pinecall_cli.engines.script import ScriptModel
 from pinecall_cli.engines.silero import Silero
 from pinecall_cli.protocol.frames import Event
-from pinecall_cli.server.conversation import Conversation
-from pinecall_cli.server.session import CallDetails, VoiceSession
-from pinecall_cli.server.speaking import FRAME_BYTES, FRAME_MS, SILENCE
+from pinecall_cli.server.dialogue.conversation import Conversation
+from pinecall_cli.server.voice.session import CallDetails, VoiceSession
+from pinecall_cli.server.voice.speaking import FRAME_BYTES, FRAME_MS, SILENCE
 from pinecall_cli.view.live import LiveView
 from pinecall_cli.view.ndjson import NdjsonView
 from pinecall_cli.view.output import Output

@@ -16,7 +16,7 @@ from typing import Any
 
 import websockets
 
-from pinecall_cli.server.log_file import FILE
+from pinecall_cli.server.log.log_file import FILE
 
 SERVER = """
 import sys, threading

@@ -17,7 +17,7 @@ import pytest
 from pinecall_cli.audio.devices import Device
 from pinecall_cli.commands import complete
 from pinecall_cli.protocol.log import LOG_TYPES
-from pinecall_cli.server.log_file import FILE
+from pinecall_cli.server.log.log_file import FILE
 from pinecall_cli.settings import (
     Surroundings,
     data_dir,

@@ -11,9 +11,9 @@ import pytest
 
 from pinecall_cli import app
 from pinecall_cli.audio.wav import WavWriter, read_wav
-from pinecall_cli.server.journal import Journal
-from pinecall_cli.server.log_file import FILE
-from pinecall_cli.server.translate import Entry
+from pinecall_cli.server.log.journal import Journal
+from pinecall_cli.server.log.log_file import FILE
+from pinecall_cli.server.log.translate import Entry
 from pinecall_cli.settings import data_dir
 
 Run = Callable[..., tuple[int, str, str]]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.server.log_file import FILE
+from pinecall_cli.server.log.log_file import FILE
 from pinecall_cli.settings import data_dir, run_dir
 from tests.commands.killed_server import (
     Follower,

@@ -19,7 +19,7 @@ import websockets
 
 from pinecall_cli.app import run
 from pinecall_cli.commands.server_outbox import told
-from pinecall_cli.server.whatsapp import Outgoing
+from pinecall_cli.server.text.whatsapp import Outgoing
 from tests.server.peer import Peer
 
 RUN = "import typer; from pinecall_cli.commands.server import server; typer.run(server)"

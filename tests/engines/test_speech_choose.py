@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
+import threading
 from typing import Any
+from weakref import ref
 
 import pytest
 
 from pinecall_cli.engines import ENGINES, engine
-from pinecall_cli.engines.choose import SpeechEngines, substitutes
+from pinecall_cli.engines.choose import OnDemand, SpeechEngines, substitutes
 from pinecall_cli.errors import EngineError
 from tests.engines.loaded import engines
+from tests.fakes.engines import tone
+
+WORKERS = ["hibari", "moonshine", "smart-turn"]
+"""Threads of the engines."""
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -49,6 +56,7 @@ async def test_waiting_loads_once_and_gives_the_engines():
         "moonshine/tiny-en",
         "hibari/heart",
     )
+    speech.close()
 
 
 async def test_who_gives_up_waiting_takes_the_engines_from_nobody():
@@ -59,6 +67,48 @@ async def test_who_gives_up_waiting_takes_the_engines_from_nobody():
     with pytest.raises(asyncio.CancelledError):
         await impatient
     assert await speech.wait() is speech
+    speech.close()
+
+
+async def test_closed_engines_leave_no_thread_and_no_model_behind():
+    before = set(threading.enumerate())
+    speech = await SpeechEngines().wait()
+    assert speech.end_of_turn is not None
+    await speech.recogniser.transcribe(tone(500))
+    await speech.end_of_turn.probability(tone(500))
+    await speech.synthesiser.synthesise("Hello.")
+    threads = [one for one in threading.enumerate() if one not in before and one.name in WORKERS]
+    models = [ref(one) for one in (speech.recogniser, speech.end_of_turn, speech.synthesiser)]
+    assert sorted(thread.name for thread in threads) == WORKERS
+    speech.close()
+    speech.close()
+    for thread in threads:
+        thread.join(10)
+    gc.collect()
+    assert not any(thread.is_alive() for thread in threads)
+    assert [model() for model in models] == [None, None, None]
+    with pytest.raises(EngineError, match="closed"):
+        speech.vad()
+    with pytest.raises(EngineError, match="closed"):
+        await speech.wait()
+
+
+async def test_engines_that_are_closed_while_they_load_are_let_go_when_they_have_loaded():
+    speech = SpeechEngines()
+    speech.load()
+    speech.close()
+    assert await asyncio.wrap_future(speech.ready) is speech
+    assert not vars(speech).keys() & {"_hibari", "_moonshine", "_silero", "_smart_turn"}
+    with pytest.raises(EngineError, match="closed"):
+        assert speech.synthesiser is None
+
+
+async def test_engines_that_were_closed_before_they_were_needed_are_never_loaded():
+    for speech in (SpeechEngines(), OnDemand()):
+        speech.close()
+        with pytest.raises(EngineError, match="closed"):
+            await speech.wait()
+        assert speech.load_s is None
 
 
 def test_the_engines_are_never_imported_from_the_carrier_of_the_weights():

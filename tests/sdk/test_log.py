@@ -17,10 +17,10 @@ from pinecall_cli.errors import NotAuthorisedError, NotFoundError, ServerUnreach
 from pinecall_cli.protocol.log import MARKER_TYPES, LogEntry
 from pinecall_cli.sdk.log import LogStream, calls, entries, logged_call
 from pinecall_cli.sdk.rest import Rest
-from pinecall_cli.server.journal import Journal
-from pinecall_cli.server.log_file import FILE
-from pinecall_cli.server.organisation import org_id
-from pinecall_cli.server.translate import Entry
+from pinecall_cli.server.agents.organisation import org_id
+from pinecall_cli.server.log.journal import Journal
+from pinecall_cli.server.log.log_file import FILE
+from pinecall_cli.server.log.translate import Entry
 from pinecall_cli.settings import Secret
 from tests.server.peer import PATIENCE_S, Peer, connected, embedded
 

@@ -13,7 +13,7 @@ from pinecall_cli.errors import NotAuthorisedError, NotFoundError, UsageError
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.log import LogStream
 from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.server.log_file import prune
+from pinecall_cli.server.log.log_file import prune
 from pinecall_cli.settings import Secret
 from tests.sdk.listening import PATIENCE_S, chat
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from pinecall_cli.engines.script import ScriptModel
 from pinecall_cli.protocol import codec
+from pinecall_cli.server.agents.organisation import Organisation
+from pinecall_cli.server.agents.outlet import Outlet
+from pinecall_cli.server.agents.registry import Connection
 from pinecall_cli.server.app import Limits, VoiceServer
 from pinecall_cli.server.dispatch import Dispatch
-from pinecall_cli.server.journal import Journal
-from pinecall_cli.server.numbers import Number
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.outlet import Outlet
-from pinecall_cli.server.registry import Connection
-from pinecall_cli.server.session import VoiceSession
-from pinecall_cli.server.speaking import SILENCE
-from pinecall_cli.server.switchboard import Ring
+from pinecall_cli.server.log.journal import Journal
+from pinecall_cli.server.phone.numbers import Number
+from pinecall_cli.server.phone.switchboard import Ring
+from pinecall_cli.server.voice.session import VoiceSession
+from pinecall_cli.server.voice.speaking import SILENCE
 from tests.fakes.engines import Engines
 
 PATIENCE_S = 1_000.0

@@ -10,9 +10,9 @@ from typing import Any
 
 from pinecall_cli.engines.script import ScriptModel
 from pinecall_cli.protocol import events
-from pinecall_cli.server.conversation import Conversation
-from pinecall_cli.server.session import CallDetails, VoiceSession
-from pinecall_cli.server.speaking import FRAME_BYTES
+from pinecall_cli.server.dialogue.conversation import Conversation
+from pinecall_cli.server.voice.session import CallDetails, VoiceSession
+from pinecall_cli.server.voice.speaking import FRAME_BYTES
 from tests.fakes.engines import Engines, utterance
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"

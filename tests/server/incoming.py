@@ -11,8 +11,8 @@ from starlette.websockets import WebSocket
 
 from pinecall_cli.audio import mulaw
 from pinecall_cli.server.routes.mic import serve
-from pinecall_cli.server.session import VoiceSession
 from pinecall_cli.server.tokens import Grant
+from pinecall_cli.server.voice.session import VoiceSession
 from tests.fakes.engines import tone
 from tests.server.dialled import OURS, PATIENCE_S, THEIRS, Office
 

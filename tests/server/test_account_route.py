@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.server.past_calls import conversation_with_transcript
+from pinecall_cli.server.log.past_calls import conversation_with_transcript
+from pinecall_cli.server.log.translate import Entry
 from pinecall_cli.server.routes.account import HOSTED, HOSTED_JSON
-from pinecall_cli.server.translate import Entry
 from tests.server.peer import Peer, bearer, connected, embedded
 
 NUMBERS = ("+12025550100", "+13186330963")

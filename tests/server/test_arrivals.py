@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.arrivals import GAP_MS, LEAD_MS, LIMIT_MS, PATIENCE, Arrivals
-from pinecall_cli.server.speaking import FRAME_BYTES, FRAME_MS, SILENCE
+from pinecall_cli.server.voice.arrivals import GAP_MS, LEAD_MS, LIMIT_MS, PATIENCE, Arrivals
+from pinecall_cli.server.voice.speaking import FRAME_BYTES, FRAME_MS, SILENCE
 
 
 def spoken(number: int) -> bytes:

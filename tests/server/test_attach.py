@@ -12,10 +12,10 @@ import pytest
 import websockets
 
 from pinecall_cli.protocol.log import MARKER_TYPES
+from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.app import Limits
 from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.server.log_file import prune
-from pinecall_cli.server.organisation import Organisation
+from pinecall_cli.server.log.log_file import prune
 from pinecall_cli.server.tokens import Grant, Scope
 from tests.server.peer import PATIENCE_S, Peer, bearer, connected, embedded
 

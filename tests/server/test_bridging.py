@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pinecall_cli.audio.pcm import level_dbfs
-from pinecall_cli.server.session import VoiceSession
+from pinecall_cli.server.voice.session import VoiceSession
 from tests.fakes.engines import Engines
 from tests.sdk.jumping import BACKEND
 from tests.server.dialled import OURS, Office, Peer, said

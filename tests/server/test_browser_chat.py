@@ -15,7 +15,7 @@ import websockets
 from pinecall_cli.errors import EngineError
 from pinecall_cli.server.app import Limits
 from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.server.threads import MOST_BYTES, Thread, Threads, newest, thread_of
+from pinecall_cli.server.text.threads import MOST_BYTES, Thread, Threads, newest, thread_of
 from tests.server.peer import Peer, bearer, connected, embedded
 from tests.server.test_chat import LOOKUP, SCRIPT
 

@@ -16,8 +16,8 @@ from pinecall_cli.engines.types import Model, ModelRequest, ToolCall
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.frames import Command, Event
-from pinecall_cli.server.conversation import MOST_ROUNDS, Conversation
-from pinecall_cli.server.history import usable
+from pinecall_cli.server.dialogue.conversation import MOST_ROUNDS, Conversation
+from pinecall_cli.server.dialogue.history import usable
 
 NOON = datetime(2027, 3, 5, 12, 0, tzinfo=UTC)
 

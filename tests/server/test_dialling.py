@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pinecall_cli.caller.steps import Caller, Hangup, Press, Say, Wait
-from pinecall_cli.server.numbers import Number, Plays, ReachesAgent, Refuses
-from pinecall_cli.server.speaking import SILENCE
+from pinecall_cli.server.phone.numbers import Number, Plays, ReachesAgent, Refuses
+from pinecall_cli.server.voice.speaking import SILENCE
 from tests.fakes.engines import Engines, utterance
 from tests.sdk.jumping import BACKEND
 from tests.server.dialled import OURS, THEIRS, Office, Peer, said

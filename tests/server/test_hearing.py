@@ -5,8 +5,8 @@ from __future__ import annotations
 from array import array
 
 from pinecall_cli.audio.pcm import from_samples, level_dbfs, silence
-from pinecall_cli.server.activity import Activity, VoiceStarted, VoiceStopped
-from pinecall_cli.server.hearing import RATE, Hearing
+from pinecall_cli.server.voice.activity import Activity, VoiceStarted, VoiceStopped
+from pinecall_cli.server.voice.hearing import RATE, Hearing
 from tests.fakes.engines import tone
 
 

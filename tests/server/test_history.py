@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.history import (
+from pinecall_cli.server.dialogue.history import (
     MAX_MESSAGES,
     HistoryRefusedError,
     checked,

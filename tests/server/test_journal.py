@@ -20,10 +20,10 @@ from pinecall_cli.errors import InfrastructureError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event
 from pinecall_cli.protocol.log import LOG_TYPES
-from pinecall_cli.server.journal import Journal, Page
-from pinecall_cli.server.log_file import open_to_read, read_calls
-from pinecall_cli.server.outlet import Stamps
-from pinecall_cli.server.translate import TELL, Entry, Translator, summary
+from pinecall_cli.server.agents.outlet import Stamps
+from pinecall_cli.server.log.journal import Journal, Page
+from pinecall_cli.server.log.log_file import open_to_read, read_calls
+from pinecall_cli.server.log.translate import TELL, Entry, Translator, summary
 
 STARTED = events.CallStarted(from_="webrtc", to="webrtc", direction="inbound", transport="webrtc")
 ENDED = events.CallEnded(reason="hangup", duration_seconds=12.5)
@@ -571,8 +571,8 @@ def test_a_crash_at_any_instant_loses_at_most_the_batch_being_written(tmp_path: 
     writer = textwrap.dedent(
         f"""
         import sys
-        from pinecall_cli.server.journal import Journal
-        from pinecall_cli.server.translate import Entry
+        from pinecall_cli.server.log.journal import Journal
+        from pinecall_cli.server.log.translate import Entry
         journal = Journal({str(path)!r})
         for seq in range(1, 1_000_000):
             journal.append(Entry(seq, 1e12, "c", "a", "o", "user.message", {{"text": "x" * 200}}))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.latency import Stopwatch
-from pinecall_cli.server.turn import Answer
+from pinecall_cli.server.voice.latency import Stopwatch
+from pinecall_cli.server.voice.turn import Answer
 
 PARTS = ("vad", "asr", "eou", "tools", "llm_ttft", "tts_ttfb", "playout", "other")
 

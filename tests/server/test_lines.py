@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pinecall_cli.protocol import events
-from pinecall_cli.server.line_part import LinePart
 from pinecall_cli.server.routes.agents import listed
+from pinecall_cli.server.voice.line_part import LinePart
 from tests.sdk.jumping import BACKEND
 from tests.server.dialled import OURS, THEIRS, Office
 from tests.server.incoming import Incoming

@@ -18,9 +18,9 @@ import websockets
 from pinecall_cli.audio.pcm import level_dbfs
 from pinecall_cli.errors import NotAuthorisedError, NotFoundError
 from pinecall_cli.sdk.live import LiveAudio
-from pinecall_cli.server import live
 from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.server.tape import Listener, Tape
+from pinecall_cli.server.voice import live
+from pinecall_cli.server.voice.tape import Listener, Tape
 from pinecall_cli.settings import Secret
 from tests.fakes.engines import Engines
 from tests.server.calling import calling

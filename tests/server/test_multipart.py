@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.multipart import MOST_PARTS, FormError, read_form
+from pinecall_cli.server.speech.multipart import MOST_PARTS, FormError, read_form
 
 FORM = 'multipart/form-data; boundary="b"'
 NAMES = st.text(st.characters(categories=("L", "N"), max_codepoint=127), min_size=1, max_size=10)

@@ -8,7 +8,7 @@ import pytest
 
 from pinecall_cli.agent.problems import AgentFileProblems
 from pinecall_cli.caller.steps import Say
-from pinecall_cli.server.numbers import (
+from pinecall_cli.server.phone.numbers import (
     TEST_NUMBERS,
     Number,
     Plays,

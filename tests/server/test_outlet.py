@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinecall_cli.protocol import events
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.outlet import Outlet, Stamps
-from pinecall_cli.server.registry import Connection, RegisteredAgent
-from pinecall_cli.server.translate import Entry
+from pinecall_cli.server.agents.organisation import Organisation
+from pinecall_cli.server.agents.outlet import Outlet, Stamps
+from pinecall_cli.server.agents.registry import Connection, RegisteredAgent
+from pinecall_cli.server.log.translate import Entry
 
 STARTED = events.CallStarted(from_="webrtc", to="webrtc", direction="inbound", transport="webrtc")
 ORG = Organisation("org_1", "pk_one")

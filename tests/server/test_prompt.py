@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.prompt import PromptParts, Skill, expand, render, variables
+from pinecall_cli.server.dialogue.prompt import PromptParts, Skill, expand, render, variables
 
 NEW_YEAR = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
 

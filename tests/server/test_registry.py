@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pinecall_cli.protocol.frames import Command
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.outlet import Stamps
-from pinecall_cli.server.registry import (
+from pinecall_cli.server.agents.organisation import Organisation
+from pinecall_cli.server.agents.outlet import Stamps
+from pinecall_cli.server.agents.registry import (
     Channel,
     Claim,
     Connection,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pinecall_cli.server.attach import WatchedLog
-from pinecall_cli.server.log_file import read_calls
+from pinecall_cli.server.log.log_file import read_calls
 from tests.sdk.jumping import BACKEND
 from tests.server.dialled import Office
 from tests.server.incoming import Incoming

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.sentences import HARD, LONG, Sentences
+from pinecall_cli.server.voice.sentences import HARD, LONG, Sentences
 
 
 def split(text: str) -> list[str]:

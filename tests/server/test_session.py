@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pinecall_cli.protocol import commands, events
-from pinecall_cli.server.speaking import SILENCE
+from pinecall_cli.server.voice.speaking import SILENCE
 from tests.server.fast_call import LONG, Call
 
 

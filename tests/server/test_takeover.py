@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.takeover import Takeover, same_contact
+from pinecall_cli.server.agents.takeover import Takeover, same_contact
 from tests.fakes.engines import Engines
 from tests.sdk.jumping import BACKEND
 from tests.server.dialled import OURS, THEIRS, Office, Peer, said

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinecall_cli.protocol.ids import slugify
-from pinecall_cli.server.organisation import Organisation, Organisations
+from pinecall_cli.server.agents.organisation import Organisation, Organisations
 from pinecall_cli.server.tokens import OUTSTANDING, Grant, Tokens, TooManyTokens
 from tests.server.peer import bearer, connected, embedded
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinecall_cli.protocol import events
-from pinecall_cli.server.turn import (
+from pinecall_cli.server.voice.turn import (
     Answer,
     Continue,
     CutIn,

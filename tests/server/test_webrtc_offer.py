@@ -13,8 +13,8 @@ from starlette.requests import Request
 
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol.webrtc import LARGEST_OFFER, LONGEST_SDP, OfferRefused, offer_of
+from pinecall_cli.server.agents.organisation import Organisations
 from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.server.organisation import Organisations
 from pinecall_cli.server.routes.public import STUN
 from pinecall_cli.server.routes.webrtc import ice_servers
 from pinecall_cli.server.tokens import GIVEN_S, Grant, Tokens

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from pinecall_cli.server.registry import Channel
+from pinecall_cli.server.agents.registry import Channel
 from pinecall_cli.server.routes.whatsapp import LARGEST, signed
-from pinecall_cli.server.whatsapp import IDLE_S, LONGEST_TEXT, WINDOW_S, Incoming
+from pinecall_cli.server.text.whatsapp import IDLE_S, LONGEST_TEXT, WINDOW_S, Incoming
 from tests.sdk.jumping import BACKEND, JumpingLoop
 from tests.server.dialled import Office, Peer
 from tests.server.peer import Peer as Socket

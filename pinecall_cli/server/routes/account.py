@@ -16,14 +16,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from pinecall_cli.server.agents.organisation import Organisation
+from pinecall_cli.server.agents.registry import slugs_of
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.past_calls import (
+from pinecall_cli.server.log.past_calls import (
     conversation_rows,
     conversation_with_transcript,
     usage_rows,
 )
-from pinecall_cli.server.registry import slugs_of
 from pinecall_cli.server.routes.agents import Answer, keyed
 from pinecall_cli.server.routes.log import Denied, number
 

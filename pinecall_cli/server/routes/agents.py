@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from pinecall_cli.server.agents.organisation import Organisation
+from pinecall_cli.server.agents.registry import RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.registry import RegisteredAgent
 
 SECRET = re.compile(
     r"(token|secret|password|passwd|apikey|accesskey|privatekey|credentials?|authorization)$"

@@ -9,9 +9,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol import chat
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.browser_chat import BrowserChat
-from pinecall_cli.server.chat import ChatSession
-from pinecall_cli.server.threads import thread_of
+from pinecall_cli.server.text.browser_chat import BrowserChat
+from pinecall_cli.server.text.chat import ChatSession
+from pinecall_cli.server.text.threads import thread_of
 
 
 def routes(server: VoiceServer) -> list[BaseRoute]:

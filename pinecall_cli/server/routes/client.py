@@ -16,11 +16,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from pinecall_cli.protocol import codec, commands, events
 from pinecall_cli.protocol.ids import connection_id
 from pinecall_cli.protocol.liveness import Liveness
+from pinecall_cli.server.agents.registry import Connection
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.dispatch import Dispatch
 from pinecall_cli.server.faults import Cut, Spoiled
 from pinecall_cli.server.outbox import Close, Outbox
-from pinecall_cli.server.registry import Connection
 
 log = logging.getLogger("pinecall.server")
 

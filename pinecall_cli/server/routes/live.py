@@ -11,10 +11,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.live import LiveFeed
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.session import VoiceSession
+from pinecall_cli.server.voice.live import LiveFeed
+from pinecall_cli.server.voice.session import VoiceSession
 
 
 def routes(server: VoiceServer) -> list[BaseRoute]:

@@ -18,11 +18,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pinecall_cli.protocol import codec
 from pinecall_cli.protocol.ids import LINE_PREFIX
+from pinecall_cli.server.agents.organisation import Organisation
+from pinecall_cli.server.agents.registry import slugs_of
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.attach import ALL, Attachment, WatchedLog
-from pinecall_cli.server.log_file import HIGHEST_SEQ, LoggedCall, read_calls
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.registry import slugs_of
+from pinecall_cli.server.log.log_file import HIGHEST_SEQ, LoggedCall, read_calls
 from pinecall_cli.server.supervise import Supervision
 from pinecall_cli.server.tokens import Grant
 

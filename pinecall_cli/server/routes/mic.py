@@ -19,18 +19,18 @@ from pinecall_cli.protocol.config import ConfigRefused
 from pinecall_cli.protocol.frames import Unknown
 from pinecall_cli.protocol.ids import call_id, phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
+from pinecall_cli.server.agents.organisation import Organisation
+from pinecall_cli.server.agents.outlet import Outlet
+from pinecall_cli.server.agents.registry import RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.calls import hold, language_of, open_session
-from pinecall_cli.server.details import CallDetails
-from pinecall_cli.server.handset import Handset
-from pinecall_cli.server.mic_line import MicLine
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.outlet import Outlet
-from pinecall_cli.server.registry import RegisteredAgent
-from pinecall_cli.server.session import VoiceSession
-from pinecall_cli.server.switchboard import decide
+from pinecall_cli.server.phone.handset import Handset
+from pinecall_cli.server.phone.mic_line import MicLine
+from pinecall_cli.server.phone.switchboard import decide
+from pinecall_cli.server.phone.waiting import NotConnectedError
 from pinecall_cli.server.tokens import Grant
-from pinecall_cli.server.waiting import NotConnectedError
+from pinecall_cli.server.voice.details import CallDetails
+from pinecall_cli.server.voice.session import VoiceSession
 
 log = logging.getLogger("pinecall.server")
 

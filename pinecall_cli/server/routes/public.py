@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinecall_cli.protocol.origins import origin_allowed
+from pinecall_cli.server.agents.registry import RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.hosts import is_loopback
-from pinecall_cli.server.registry import RegisteredAgent
 
 STUN = "stun:stun.l.google.com:19302"
 """The one that browsers' clients fall back to themselves."""

@@ -13,10 +13,10 @@ from starlette.routing import BaseRoute, Route
 from pinecall_cli.audio.wav import wav_header
 from pinecall_cli.engines.choose import substitutes
 from pinecall_cli.engines.voices import OfflineVoice, installed_voices
-from pinecall_cli.server import aloud
-from pinecall_cli.server.aloud import SpeechRequest
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.audio_api import (
+from pinecall_cli.server.speech import aloud
+from pinecall_cli.server.speech.aloud import SpeechRequest
+from pinecall_cli.server.speech.audio_api import (
     READABLE,
     Admission,
     ApiError,
@@ -26,7 +26,7 @@ from pinecall_cli.server.audio_api import (
     request_id,
     unless_gone,
 )
-from pinecall_cli.server.sending import Sending
+from pinecall_cli.server.speech.sending import Sending
 
 LARGEST_BODY = 128 * 1024
 """Bytes: 5,000 characters are 60 KB where each is written as two escapes."""

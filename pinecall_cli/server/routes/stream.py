@@ -15,10 +15,10 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pinecall_cli.protocol.codec import REMOTE_FAULTS
+from pinecall_cli.server.agents.registry import slugs_of
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.attach import Attachment, WatchedLog
-from pinecall_cli.server.log_file import HIGHEST_SEQ
-from pinecall_cli.server.registry import slugs_of
+from pinecall_cli.server.log.log_file import HIGHEST_SEQ
 from pinecall_cli.server.routes.log import (
     Access,
     Denied,

@@ -20,10 +20,10 @@ from pinecall_cli.protocol.depth import too_deep
 from pinecall_cli.protocol.frames import JsonObject
 from pinecall_cli.protocol.metadata import LARGEST
 from pinecall_cli.protocol.origins import origin_allowed
+from pinecall_cli.server.agents.organisation import Organisation
+from pinecall_cli.server.agents.registry import RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.log_file import read_calls
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.registry import RegisteredAgent
+from pinecall_cli.server.log.log_file import read_calls
 from pinecall_cli.server.tokens import Channel, Grant, Scope, TooManyTokens
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)

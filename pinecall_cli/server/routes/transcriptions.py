@@ -14,9 +14,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from pinecall_cli.audio.pcm import duration_ms
 from pinecall_cli.audio.wav import NotWavError, decode_wav
 from pinecall_cli.engines.choose import RECOGNISER
-from pinecall_cli.server.aloud import check_language, check_model
+from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.audio_api import (
+from pinecall_cli.server.speech.aloud import check_language, check_model
+from pinecall_cli.server.speech.audio_api import (
     READABLE,
     Admission,
     ApiError,
@@ -26,10 +27,9 @@ from pinecall_cli.server.audio_api import (
     request_id,
     unless_gone,
 )
-from pinecall_cli.server.dictation import Segment, Stretch, Stretches, recognised, to_16k
-from pinecall_cli.server.multipart import FormError, read_form
-from pinecall_cli.server.organisation import Organisation
-from pinecall_cli.server.scribes import Dictation, Scribe, refused
+from pinecall_cli.server.speech.dictation import Segment, Stretch, Stretches, recognised, to_16k
+from pinecall_cli.server.speech.multipart import FormError, read_form
+from pinecall_cli.server.speech.scribes import Dictation, Scribe, refused
 
 LARGEST_FILE = 25 * 1024 * 1024
 FORM_AROUND_IT = 64 * 1024

@@ -22,13 +22,13 @@ from pinecall_cli.protocol import webrtc
 from pinecall_cli.protocol.config import merge_payload
 from pinecall_cli.protocol.ids import call_id
 from pinecall_cli.protocol.origins import origin_allowed
+from pinecall_cli.server.agents.registry import RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.calls import hold, language_of, open_session
-from pinecall_cli.server.registry import RegisteredAgent
 from pinecall_cli.server.routes.public import STUN
 from pinecall_cli.server.routes.tokens import Denied
-from pinecall_cli.server.session import CallDetails
 from pinecall_cli.server.tokens import Grant
+from pinecall_cli.server.voice.session import CallDetails
 from pinecall_cli.server.webrtc.load import NoWebRtcError, peer_class
 from pinecall_cli.server.webrtc.page import Page
 

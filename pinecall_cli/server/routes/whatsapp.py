@@ -17,10 +17,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinecall_cli.protocol.whatsapp import signature_matches
+from pinecall_cli.server.agents.registry import Channel, Refused, RegisteredAgent
+from pinecall_cli.server.agents.takeover import same_contact
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.registry import Channel, Refused, RegisteredAgent
-from pinecall_cli.server.takeover import same_contact
-from pinecall_cli.server.whatsapp import Incoming
+from pinecall_cli.server.text.whatsapp import Incoming
 
 log = logging.getLogger("pinecall.server")
 

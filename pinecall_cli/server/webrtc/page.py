@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pinecall_cli.protocol import webrtc
 from pinecall_cli.protocol.frames import Event
 from pinecall_cli.server.actions import obey
-from pinecall_cli.server.registry import Refused
-from pinecall_cli.server.session import VoiceSession
+from pinecall_cli.server.agents.registry import Refused
+from pinecall_cli.server.voice.session import VoiceSession
 
 if TYPE_CHECKING:
     from pinecall_cli.server.webrtc.peer import Peer

@@ -17,7 +17,7 @@ from av import AudioCodecContext, AudioFrame, CodecContext, Packet
 
 from pinecall_cli.audio.mix import downmix
 from pinecall_cli.audio.resample import Resampler
-from pinecall_cli.server.speaking import FRAME_BYTES, RATE
+from pinecall_cli.server.voice.speaking import FRAME_BYTES, RATE
 
 OPUS_RATE = 48_000
 """Of the decoded sound, and of RTP's clock whatever the encoder is fed with (RFC 7587)."""
