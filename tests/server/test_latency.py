@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinecall_cli.server.voice.latency import Stopwatch
-from pinecall_cli.server.voice.turn import Answer
+from pinecall_cli.server.voice.orders import Answer
 
 PARTS = ("vad", "asr", "eou", "tools", "llm_ttft", "tts_ttfb", "playout", "other")
 

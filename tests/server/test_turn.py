@@ -9,18 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinecall_cli.protocol import events
-from pinecall_cli.server.voice.turn import (
-    Answer,
-    Continue,
-    CutIn,
-    Decode,
-    Emit,
-    Judge,
-    Playing,
-    TurnRules,
-    Turns,
-    is_back_channel,
-)
+from pinecall_cli.server.voice.orders import Answer, Continue, CutIn, Decode, Emit, Judge, Playing
+from pinecall_cli.server.voice.turn import TurnRules, Turns, is_back_channel
 
 
 class Floor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pinecall_cli.protocol import events
-from pinecall_cli.server.voice.turn import Answer
+from pinecall_cli.server.voice.orders import Answer
 
 
 class Stopwatch:

@@ -2,21 +2,17 @@
 
 The call advances in steps of 20 ms of its audio clock (`VoiceSession.step`): the caller's frames
 in, one frame of the agent out. Nothing here reads a clock; a `Pace` says when the next step is
-due, so a call runs in real time on a line and as fast as it can in a test. Engines and models
-run in tasks of the call and are given up when the caller goes on speaking.
+due, so a call runs in real time on a line and as fast as it can in a test.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from msgspec import structs
-
-from pinecall_cli.audio.pcm import AUDIBLE_DBFS, first_above
 from pinecall_cli.engines.types import EndOfTurn, Model, Recogniser, Synthesiser, Vad
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol import commands, events
@@ -25,6 +21,7 @@ from pinecall_cli.protocol.frames import Command, Event
 from pinecall_cli.protocol.ids import message_id
 from pinecall_cli.server.dialogue.conversation import Conversation
 from pinecall_cli.server.voice.activity import VoiceStarted, VoiceStopped
+from pinecall_cli.server.voice.answering import Answering
 from pinecall_cli.server.voice.arrivals import Arrivals
 from pinecall_cli.server.voice.attention import Attention
 from pinecall_cli.server.voice.details import CallDetails as CallDetails
@@ -32,27 +29,14 @@ from pinecall_cli.server.voice.details import OverLine
 from pinecall_cli.server.voice.forwarding import Leg
 from pinecall_cli.server.voice.hearing import Hearing
 from pinecall_cli.server.voice.keys import Keypad
-from pinecall_cli.server.voice.latency import Stopwatch
 from pinecall_cli.server.voice.limits import Expire, Limits
 from pinecall_cli.server.voice.line_part import LinePart
 from pinecall_cli.server.voice.lines import Line
 from pinecall_cli.server.voice.opening import Opening
-from pinecall_cli.server.voice.own_words import OwnWords
-from pinecall_cli.server.voice.replies import Voice, one
-from pinecall_cli.server.voice.speaking import FRAME_MS, RATE, SILENCE, Said, Speaker, Utterance
+from pinecall_cli.server.voice.replies import Voice
+from pinecall_cli.server.voice.speaking import FRAME_MS, SILENCE, Speaker
 from pinecall_cli.server.voice.tape import Tape
-from pinecall_cli.server.voice.turn import (
-    Answer,
-    Continue,
-    CutIn,
-    Decode,
-    Emit,
-    Judge,
-    Order,
-    Playing,
-    TurnRules,
-    Turns,
-)
+from pinecall_cli.server.voice.turn import TurnRules, Turns
 
 log = logging.getLogger("pinecall.server")
 
@@ -124,13 +108,18 @@ class VoiceSession:
         """Whether the caller can hear yet; until then the agent waits with all it has to say."""
         self._greet_at: int | None = GREETING_HOLD_MS if details.metadata else 0
         self._tasks: asyncio.TaskGroup | None = None
-        self._reply: tuple[asyncio.Task[None], Utterance] | None = None
-        self._watch: Stopwatch | None = None
-        self._words = OwnWords(
-            lambda utterance, pieces: self._spawn(self._say(utterance, pieces)),
-            turn=lambda: self.turns.turn_id,
+        self.answering = Answering(
+            conversation,
+            turns=self.turns,
+            hearing=self.hearing,
+            speaker=self.speaker,
+            voice=self.voice,
+            readers=engines,
+            opening=opening,
             emit=self._emit,
-            answers=lambda: self._mark("first_token"),
+            spawn=self._spawn,
+            failed=self._engine_failed,
+            clock=lambda: self.clock_ms,
         )
         self._ending: str | None = None
         self._when_ended: list[Callable[[], None]] = []
@@ -140,11 +129,9 @@ class VoiceSession:
         self.opener: Any = None
         """The connection that had this call made, if one did; it too may hang up."""
         self.keypad = Keypad()
-        self._opening, self._forward = opening, forward
-        self._greeting: Utterance | None = None
+        self._forward = forward
         self._leg: Leg | None = None
         self._running: set[asyncio.Task[None]] = set()
-        conversation.on_mark = self._mark
 
     # -- the call's life -----------------------------------------------------------------
 
@@ -181,14 +168,11 @@ class VoiceSession:
             self.hearing.push(self.attention.hear(frame))
             self.turns.stirring = self.hearing.stirring
             self.turns.tick(self.hearing.position)
-        self._obey()
-        self._open_when_due()
+        self.answering.obey()
+        self.answering.open_when_due()
         frame = self._next_frame(arrived)
         self.tape.step(frame)
-        self._report()
-        self._time(frame)
-        self.turns.playback(self._playing(), self.hearing.position)
-        self._obey()
+        self.answering.played(frame)
         self._count()
         self.voice.stepped()
         self.clock_ms += FRAME_MS
@@ -245,11 +229,10 @@ class VoiceSession:
         self._spawn(self.conversation.aclose())
         self.agent, self.details, self.config = agent, details, dict(config)
         self.conversation, self.line_part = conversation, None
-        conversation.on_mark = self._mark
+        self.answering.adopt(conversation)
         self.turns.rules = self._rules()
         self.limits = Limits(session_limits(self.config.get("session_limits")))
         self.attention.release()
-        self._words.asked = ""
         self._greet_at = self.clock_ms + (GREETING_HOLD_MS if details.metadata else 0)
         self.on_hand_over()
 
@@ -282,16 +265,13 @@ class VoiceSession:
             case commands.BotReply() | commands.BotReplyStream() if self._leg is not None:
                 self.refuse("CALL_FORWARDED", "the call goes on with somebody else")
             case commands.BotReply():
-                self._words.reply(command)
+                self.answering.words.reply(command)
             case commands.BotReplyStream():
-                self._words.stream(command)
+                self.answering.words.stream(command)
             case commands.BotCancel(message_id=message):
-                named = message if isinstance(message, str) else None
-                self._forget(named)
-                self.speaker.cancel(named)
+                self.answering.cancel(message if isinstance(message, str) else None)
             case commands.BotClear():
-                self._forget(None)
-                self.speaker.interrupt("cancelled")
+                self.answering.clear()
             case commands.CallHangup(reason=str() as reason) if self.line_part is not None:
                 self.end(self.line_part.ended_by(reason))
             case commands.CallHangup():
@@ -319,7 +299,7 @@ class VoiceSession:
     def inject(self, text: str) -> None:
         """Take typed text as if the caller had said it."""
         self.turns.injected(text, self.hearing.position)
-        self._obey()
+        self.answering.obey()
 
     def mute(self, muted: bool) -> None:
         """Stop or start hearing the caller, who switched their microphone off or on."""
@@ -327,7 +307,7 @@ class VoiceSession:
 
     def human(self, text: str) -> None:
         """Say what a person wrote in the agent's place, after what is being said."""
-        self._spawn(self._say(Utterance(message_id(), text=text), one(text)))
+        self.answering.begin(text)
 
     def pressed(self, digits: str) -> None:
         """Hear keys that the other side presses."""
@@ -349,16 +329,18 @@ class VoiceSession:
     def connect(self, line: Line, to: str) -> None:
         """Go on with somebody else in the agent's place; it hears and says nothing more."""
         self.fall_silent()
-        self._leg = Leg(line)
+        self._leg, self.answering.handed_on = Leg(line), True
         self._emit(events.CallForwarded(to=to))
 
     # -- saying things -------------------------------------------------------------------
 
     async def say(self, text: str) -> None:
         """Say a text, and return when it was heard or cut off."""
-        utterance = Utterance(message_id(), text=text)
-        await self._say(utterance, one(text))
-        await self.voice.heard(utterance)
+        await self.answering.say(text)
+
+    def fall_silent(self) -> None:
+        """Drop what is said and what would be said next."""
+        self.answering.fall_silent()
 
     def _greet_when_due(self) -> None:
         if self._greet_at is not None and self.clock_ms >= self._greet_at:
@@ -371,39 +353,9 @@ class VoiceSession:
         text = greeting_for(self.config.get("greeting"), self.details.language)
         text = self.conversation.expand(text) if text else ""
         if text:
-            self._spawn(self._say(Utterance(message_id(), text=text), one(text)))
+            self.answering.begin(text)
 
-    def _open_when_due(self) -> None:
-        opening = self._opening
-        if opening is not None and opening.due(self.clock_ms, voiced=self.hearing.voiced):
-            self._open(None)
-
-    def _open(self, turn_id: int | None) -> None:
-        """Speak the opening, unasked or in answer to a turn of the other side's."""
-        assert self._opening is not None
-        self._opening.spoken()
-        text = self.conversation.expand(self._opening.text)
-        self._greeting = Utterance(message_id(), turn_id=turn_id, text=text)
-        self._reply = self._spawn(self._say(self._greeting, one(text))), self._greeting
-
-    async def _say(self, utterance: Utterance, pieces: AsyncIterator[str]) -> None:
-        await self.voice.speak(
-            utterance, pieces, queued=True, first_audio=lambda: self._mark("first_audio")
-        )
-
-    async def _answer(self, answer: Answer, utterance: Utterance) -> None:
-        turn = answer.turn_id
-        try:
-            await self.voice.speak(
-                utterance,
-                self.conversation.answer(answer.text, turn=turn),
-                first_audio=lambda: self._mark("first_audio"),
-            )
-        finally:
-            if not utterance.audio:
-                self.turns.reply_over(turn, self.hearing.position)
-
-    # -- what the turn machine orders ----------------------------------------------------
+    # -- what has happened ---------------------------------------------------------------
 
     def _edge(self, edge: VoiceStarted | VoiceStopped, now: int) -> None:
         match edge:
@@ -411,150 +363,14 @@ class VoiceSession:
                 self.turns.voice_started(onset, now, confidence)
             case VoiceStopped(last=last):
                 self.turns.voice_stopped(last, now)
-        self._obey()
-
-    def _obey(self) -> None:
-        orders = self.turns.take()
-        if self._leg is not None:
-            return  # they talk to somebody else now
-        for order in orders:
-            self._carry_out(order)
-
-    def _carry_out(self, order: Order) -> None:
-        match order:
-            case Emit(event=event):
-                if isinstance(event, events.UserMessage):
-                    self._words.asked = event.message_id
-                if isinstance(event, events.TurnEnd) and self._opening and self._opening.after_turn:
-                    event = structs.replace(event, source="bot")
-                self._emit(event)
-            case Decode():
-                self._spawn(self._decode(order))
-            case Judge():
-                self._spawn(self._judge(order))
-            case Answer():
-                self._begin_answer(order)
-            case Continue():
-                self._watch = None
-                if self._opening is not None and self._greeting and not self._greeting.over:
-                    self._opening.cut()
-                self._greeting = None
-                self._give_up()
-                self.conversation.retract()
-                self.speaker.interrupt("continuation")
-                self._report()
-            case CutIn():
-                self._watch = self._greeting = None
-                self._give_up()
-                self.speaker.interrupt("user_spoke")
-                self._report()
-
-    def _begin_answer(self, answer: Answer) -> None:
-        if self._opening is not None and self._opening.takes_turn:
-            self.conversation.add("user", answer.text)
-            self._open(answer.turn_id)
-            return
-        self._watch = Stopwatch(answer)
-        if self.conversation.model is None:
-            self.conversation.add("user", answer.text)
-            return
-        utterance = Utterance(message_id(), turn_id=answer.turn_id)
-        self._reply = self._spawn(self._answer(answer, utterance)), utterance
-
-    def _give_up(self) -> None:
-        """Stop producing replies: whatever is generated or streamed now will not be heard."""
-        if self._reply is not None:
-            self._reply[0].cancel()
-            self._reply = None
-        self._forget(None)
-
-    def _forget(self, message: str | None) -> None:
-        self._words.forget(message)
-        if self._reply is not None and message == self._reply[1].message_id:
-            self._reply[0].cancel()
-            self._reply = None
-
-    def fall_silent(self) -> None:
-        """Drop what is said and what would be said next."""
-        self._watch = self._greeting = self._opening = None
-        self._give_up()
-        self.speaker.interrupt("cancelled")
-        self._report()
-
-    async def _decode(self, order: Decode) -> None:
-        end, upto = order.end, None
-        if order.kind == "piece":
-            end = upto = self.hearing.quiet_before(order.end)
-        text = ""
-        try:
-            text = await self._engines.recogniser.transcribe(self.hearing.audio(order.start, end))
-        except EngineError as error:
-            self._engine_failed(error)
-        self.turns.decoded(order.job, text, self.hearing.position, upto)
-        self._obey()
-
-    async def _judge(self, order: Judge) -> None:
-        assert self._engines.end_of_turn is not None
-        start = max(0, order.end - 8000)
-        probability = await self._engines.end_of_turn.probability(
-            self.hearing.audio(start, order.end)
-        )
-        self.turns.judged(order.job, probability, self.hearing.position)
-        self._obey()
-
-    # -- what has happened ---------------------------------------------------------------
-
-    def _playing(self) -> Playing | None:
-        current = self.speaker.current
-        if current is not None and current.started:
-            return Playing(current.played_ms, current.turn_id)
-        if self._reply is not None:
-            task, utterance = self._reply
-            if utterance.started and not task.done():
-                return Playing(utterance.played_ms, utterance.turn_id)
-        return None
-
-    def _report(self) -> None:
-        """Emit what the speaker did, and let the conversation remember what was heard."""
-        happened, said = self.speaker.take()
-        for event in happened:
-            self._emit(event)
-        for end in said:
-            self._remember(end)
-
-    def _remember(self, said: Said) -> None:
-        utterance = said.utterance
-        if said.heard and utterance.remembered:
-            if utterance.owned or utterance.turn_id is None:
-                self.conversation.add("assistant", said.heard)
-            else:
-                self.conversation.confirm(said.heard)
-
-    def _time(self, frame: bytes) -> None:
-        """Send ``turn.latency`` with the first audible frame of the awaited reply.
-
-        Its end point is the first sample above −50 dBFS in it, as a recording would show.
-        """
-        watch, last = self._watch, self.speaker.last
-        if watch is None or last is None or last.turn_id != watch.answer.turn_id:
-            return
-        sound = first_above(frame, AUDIBLE_DBFS)
-        if sound is not None:
-            self._watch = None
-            at = self.clock_ms + sound * 1000 // RATE
-            self._emit(watch.report(last.message_id, at))
-
-    def _mark(self, point: str) -> None:
-        if self._watch is not None:
-            self._watch.mark(point, self.clock_ms)
+        self.answering.obey()
 
     def _count(self) -> None:
         due = self.limits.step(
             FRAME_MS,
             caller=self.hearing.voiced,
             agent=self.attention.held  # nobody can be expected to answer music
-            or not self.speaker.idle
-            or (self._reply is not None and not self._reply[0].done()),
+            or self.answering.busy,
         )
         if isinstance(due, Expire):
             self._emit(events.SessionTimeout(reason=due.reason))
@@ -591,10 +407,8 @@ class VoiceSession:
         if not self.announced:
             self._announce()
         self.turns.close(self.hearing.position)
-        self._obey()
-        self._give_up()
-        self.speaker.interrupt("cancelled")
-        self._report()
+        self.answering.obey()
+        self.answering.close()
         self.tape.flush()
         for told in tuple(self._when_ended):
             told()
