@@ -22,6 +22,7 @@ from pinecall_cli.protocol import webrtc
 from pinecall_cli.protocol.config import merge_payload
 from pinecall_cli.protocol.ids import call_id
 from pinecall_cli.protocol.origins import origin_allowed
+from pinecall_cli.server import bodies
 from pinecall_cli.server.agents.registry import RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.calls import hold, language_of, open_session
@@ -112,16 +113,13 @@ async def body_of(request: Request) -> bytes:
     Raises:
         Denied: If it is too large, or does not arrive.
     """
-    body = bytearray()
+    largest = webrtc.LARGEST_OFFER
     try:
-        async with asyncio.timeout(BODY_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > webrtc.LARGEST_OFFER:
-                    raise Denied(413, f"an offer has at most {webrtc.LARGEST_OFFER} bytes")
-    except TimeoutError:
-        raise Denied(408, "the offer did not arrive in time") from None
-    return bytes(body)
+        return await bodies.read(request, largest=largest, within_s=BODY_S)
+    except bodies.BodyTooLargeError:
+        raise Denied(413, f"an offer has at most {largest} bytes") from None
+    except bodies.BodyIncompleteError:
+        raise Denied(408, "the offer did not arrive") from None
 
 
 def called(server: VoiceServer, request: Request, grant: Grant) -> RegisteredAgent:

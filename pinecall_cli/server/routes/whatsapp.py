@@ -5,18 +5,18 @@ Meta's own form: a challenge by GET, messages and statuses by POST, signed over 
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pinecall_cli.protocol.whatsapp import signature_matches
+from pinecall_cli.server import bodies
 from pinecall_cli.server.agents.registry import Channel, Refused, RegisteredAgent
 from pinecall_cli.server.agents.takeover import same_contact
 from pinecall_cli.server.app import VoiceServer
@@ -43,9 +43,13 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
     async def webhook(request: Request) -> Response:
         if request.method == "GET":
             return challenge(server, request)
-        body = await whole(request)
-        if body is None:
-            return JSONResponse({"detail": "the notification is too large or incomplete"}, 413)
+        try:
+            body = await bodies.read(request, largest=LARGEST, within_s=PATIENCE_S)
+        except bodies.BodyTooLargeError:
+            detail = f"a notification has at most {LARGEST} bytes"
+            return JSONResponse({"detail": detail}, 413)
+        except bodies.BodyIncompleteError:
+            return JSONResponse({"detail": "the notification did not arrive"}, 408)
         return notified(server, body, request.headers.get("x-hub-signature-256", ""))
 
     async def outbox(request: Request) -> Response:
@@ -70,20 +74,6 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
         Route(PATH, webhook, methods=["GET", "POST"]),
         Route("/whatsapp/outbox", outbox, methods=["GET"]),
     ]
-
-
-async def whole(request: Request) -> bytes | None:
-    """Return the body; None if it is too large, or does not come."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > LARGEST:
-                    return None
-    except (TimeoutError, ClientDisconnect):
-        return None
-    return bytes(body)
 
 
 # --- the challenge ------------------------------------------------------------------------------

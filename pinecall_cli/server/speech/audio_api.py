@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol.ids import mint
+from pinecall_cli.server import bodies
 from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.app import VoiceServer
 
@@ -147,21 +148,14 @@ async def read_body(request: Request, largest: int, too_large: ApiError) -> byte
     """Return a request's body.
 
     Raises:
-        ApiError: ``too_large`` if it has more than ``largest`` bytes; 408 if it takes too long.
+        ApiError: ``too_large`` if it has more than ``largest`` bytes; 408 if it never gets whole.
     """
-    said = request.headers.get("content-length", "")
-    if said.isdecimal() and int(said[:19]) > largest:
-        raise too_large
-    body = bytearray()
     try:
-        async with asyncio.timeout(UPLOAD_S):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > largest:
-                    raise too_large
-    except TimeoutError:
-        raise ApiError(408, "BAD_REQUEST", "the body did not arrive in time") from None
-    return bytes(body)
+        return await bodies.read(request, largest=largest, within_s=UPLOAD_S)
+    except bodies.BodyTooLargeError:
+        raise too_large from None
+    except bodies.BodyIncompleteError:
+        raise ApiError(408, "BAD_REQUEST", "the body did not arrive") from None
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
