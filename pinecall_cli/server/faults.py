@@ -35,7 +35,7 @@ class Faults:
     reorder: int = 0
     """Let every so-many-th frame change places with the next."""
     refuse: str = ""
-    """Refuse every registration with this code, such as SERVER_AT_CAPACITY."""
+    """Refuse every agent with this code, such as SERVER_AT_CAPACITY. Lines are not counted."""
     stall_ms: int = 0
     """Let models be silent for so long before their first word."""
     too_many: int = 0

@@ -60,6 +60,8 @@ class LiveView:
         self._out = out
         self._clock = clock
         self._session = SessionState()
+        self._newest = 0.0
+        """The server's time at its newest event of a live call, and ours when that came."""
         self._heard_at = clock()
         self._waiting: list[Row] = []
         self._shown = 0
@@ -89,7 +91,9 @@ class LiveView:
             self._waiting.append(event_row(happened, Ink.of(self._console)))
         self._collect(session)
         self._session = session
-        self._heard_at = self._clock()
+        newest = max((call.last_at or 0.0 for call in session.live), default=0.0)
+        if newest > self._newest:  # what other calls and files do says nothing of this one's time
+            self._newest, self._heard_at = newest, self._clock()
         self._soon()
 
     def say(self, text: str) -> None:
@@ -181,8 +185,7 @@ class LiveView:
 
     def _region(self) -> tuple[str, tuple[int, ...]]:
         """Return the region as it is written, and how many cells each of its lines takes."""
-        stamps = [call.last_at for call in self._session.live if call.last_at is not None]
-        now = max(stamps) + self._clock() - self._heard_at if stamps else None
+        now = self._newest + self._clock() - self._heard_at if self._newest else None
         ui = replace(self.ui, now=now)
         options = self._console.options
         lines = render(self._session, ui).lines(

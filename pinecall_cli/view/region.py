@@ -30,6 +30,8 @@ PHASES = {
     "pause": ("○", "dim"),
     "ended": ("○", "dim"),
 }
+WRITTEN = {"listening": "waiting", "speaking": "writing"}
+"""Phases that are called otherwise where nobody speaks."""
 METER_STEPS = 8
 HELP_CELLS = 18
 """Cells that a key and its meaning take in the help."""
@@ -132,6 +134,11 @@ def meter(dbfs: float, ink: Ink) -> str:
     return ink.own("▮" * full + "▯" * (METER_STEPS - full))
 
 
+def phase_of(call: CallState) -> str:
+    """Return what a call is doing, in one word."""
+    return WRITTEN.get(call.phase, call.phase) if call.is_text else call.phase
+
+
 def clock(seconds: float) -> str:
     """Return a running time as ``0:07`` or ``1:02:03``."""
     minutes, left = divmod(int(seconds), 60)
@@ -194,7 +201,7 @@ def _state(session: SessionState, call: CallState | None, ui: Ui, ink: Ink) -> T
     if call is None:
         return _waiting(session, ink)
     glyph, style = PHASES[call.phase]
-    line = ink.text((f"{glyph} {call.phase}", style))
+    line = ink.text((f"{glyph} {phase_of(call)}", style))
     elapsed = call.elapsed_s
     if ui.now is not None and call.started_at is not None:
         elapsed = max(0.0, ui.now - call.started_at)
@@ -223,7 +230,9 @@ def _others(session: SessionState, shown: CallState | None, ink: Ink) -> list[Te
     if not others:
         return []
     line = Text(f"+{len(others)} ", "dim")
-    line.append("   ".join(f"[{ink.safe(short_id(one.call_id))}] {one.phase}" for one in others))
+    line.append(
+        "   ".join(f"[{ink.safe(short_id(one.call_id))}] {phase_of(one)}" for one in others)
+    )
     return [line]
 
 

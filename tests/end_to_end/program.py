@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -191,3 +192,14 @@ def understood(records: Sequence[Record]) -> str:
     """Return what the caller was heard to say: the last text of each turn."""
     turns = {r["turn_id"]: r["text"] for r in records if r["type"] == "user.message"}
     return " ".join(turns.values())
+
+
+def opened(pipe: Path) -> None:
+    """Wait until somebody opens a named pipe for writing: how a tool says that it has begun."""
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        poll = select.poll()
+        poll.register(end, select.POLLIN)
+        assert poll.poll(PATIENCE_S * 1000), f"nobody has opened {pipe.name}"
+    finally:
+        os.close(end)

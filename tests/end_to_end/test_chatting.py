@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Open, Start
-from tests.end_to_end.program import COMMAND, Record, agent_file
+from tests.end_to_end.program import COMMAND, Record, agent_file, opened
 from tests.end_to_end.terminal import Terminal
 from tests.end_to_end.test_hostile_text import ALL, FORBIDDEN, LONG, TOOLS
 
@@ -244,7 +244,7 @@ def test_ctrl_c_while_the_agent_answers(chat: Terminal, desk: Path, message: str
     if message == "be slow":
         chat.shows("One two")
     else:
-        (desk.parent / "begun").read_text()
+        opened(desk.parent / "begun")
     chat.type(CTRL_C)
     left_tidy(chat, 130)
 
@@ -252,7 +252,7 @@ def test_ctrl_c_while_the_agent_answers(chat: Terminal, desk: Path, message: str
 def test_one_shots_can_be_interrupted_too(open_terminal: Open, desk: Path) -> None:
     os.mkfifo(desk.parent / "begun")
     chat = open_terminal("chat", desk, "-m", "get stuck")
-    (desk.parent / "begun").read_text()
+    opened(desk.parent / "begun")
     chat.type(CTRL_C)
     assert chat.end(within=WITHIN_S) == 130
     assert chat.after == chat.before
@@ -358,7 +358,7 @@ def test_a_dev_that_dies_while_it_answers_is_said_and_the_chat_goes_on(
     dev.wait("dev.ready")
     chat = at_the_prompt(open_terminal("chat", "desk"))
     chat.type("get stuck\r")
-    (desk.parent / "begun").read_text()
+    opened(desk.parent / "begun")
     dev.kill()
     chat.shows("error: the connection was lost")
     at_the_prompt(chat, 2)

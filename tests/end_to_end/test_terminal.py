@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import Open, Start
-from tests.end_to_end.program import agent_file
+from tests.end_to_end.program import agent_file, opened
 from tests.end_to_end.stub_server import StubServer
 from tests.end_to_end.terminal import Terminal
 from tests.end_to_end.typed_call import patient_caller
@@ -46,7 +46,7 @@ RULES = """\
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
-    """Return a pipe in the working directory: reading it waits until it has been opened."""
+    """Return a pipe in the working directory, for a tool to open."""
     os.mkfifo(tmp_path / "begun")
     return tmp_path / "begun"
 
@@ -76,7 +76,7 @@ def test_ctrl_c_while_an_agent_file_is_imported(
     slow = tmp_path / "slow.py"
     slow.write_text("open('begun', 'w').close()\nimport time\ntime.sleep(60)\n", encoding="utf-8")
     terminal = open_terminal("dev", slow)
-    begun.read_text()
+    opened(begun)
     terminal.type(CTRL_C)
     left_tidy(terminal, 130)
 
@@ -125,7 +125,7 @@ def test_ctrl_c_while_a_tool_hangs(open_terminal: Open, desk: Path, begun: Path,
     terminal = open_terminal("dev", desk)
     terminal.shows("ready")
     terminal.type(f"t{tool}\r")
-    begun.read_text()
+    opened(begun)
     terminal.type(CTRL_C)
     left_tidy(terminal, 130)
 
@@ -134,7 +134,7 @@ def test_a_second_ctrl_c_ends_it_at_once(open_terminal: Open, desk: Path, begun:
     terminal = open_terminal("dev", desk)
     terminal.shows("ready")
     terminal.type("tstuck\r")
-    begun.read_text()
+    opened(begun)
     terminal.type(CTRL_C)
     terminal.shows("stopped: interrupted")
     terminal.type(CTRL_C)

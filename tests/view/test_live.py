@@ -36,7 +36,8 @@ class Terminal:
             height=height,
         )
         self.stream = stream or io.BytesIO()
-        self.view = LiveView(self.console, Output(self.stream), ui=ui, clock=lambda: 0.0)
+        self.clock = 0.0
+        self.view = LiveView(self.console, Output(self.stream), ui=ui, clock=lambda: self.clock)
         self.screen = Screen(width)
         self.session = SessionState(agents=(AgentState(slug="front-desk"),))
 
@@ -180,6 +181,17 @@ def test_hostile_text_never_reaches_the_terminal_as_it_is():
     assert "\\x1b[2J" in text
     assert "[red]x[/red]" in text
     assert text.replace("\n", "").isprintable()
+
+
+def test_the_running_time_goes_on_whatever_else_happens():
+    terminal = Terminal()
+    began = received("call.started", 0.0, from_="webrtc", to="webrtc", transport="webrtc")
+    assert "● listening · 0:00" in terminal.happen([READY, began])
+    terminal.clock = 9.0
+    terminal.happen([READY])
+    terminal.clock = 30.0
+    terminal.view.draw()
+    assert "● listening · 0:30" in terminal.seen()
 
 
 class Awaited(io.BytesIO):

@@ -65,7 +65,9 @@ def test_a_chats_answer_is_seen_as_it_is_written():
         received("llm.chat.started", 0.0),
         received("llm.chat.token", 1.0, text="We open"),
     ]
-    assert drawn(*happened)[0] == "front-desk › We open"
+    assert drawn(*happened)[:2] == ["front-desk › We open", "● writing · 0:01"]
+    answered = received("llm.chat.done", 2.0, text="We open at nine.")
+    assert drawn(*happened, answered)[0] == "● waiting · 0:02"
 
 
 def test_of_a_long_text_the_end_is_seen_on_two_lines():
