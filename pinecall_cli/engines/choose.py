@@ -36,7 +36,8 @@ class SpeechEngines:
         self.load_s: float | None = None
         """Seconds that loading took."""
         self._lock = threading.Lock()
-        self._begun = self._over = self._closed = False
+        self.closed = False
+        self._begun = self._over = False
 
     def load(self) -> None:
         """Begin to load in a daemon thread; a second call changes nothing.
@@ -45,7 +46,7 @@ class SpeechEngines:
             EngineError: If they were closed.
         """
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise EngineError(CLOSED)
             if self._begun:
                 return
@@ -68,7 +69,7 @@ class SpeechEngines:
         What was asked for before is done still; engines that are loading go when they are loaded.
         """
         with self._lock:
-            self._closed = True
+            self.closed = True
             if self._over:
                 self._let_go()
 
@@ -103,7 +104,7 @@ class SpeechEngines:
         return synthesiser
 
     def _loaded(self, name: str) -> Any:
-        if self._closed:
+        if self.closed:
             raise EngineError(CLOSED)
         if not self.ready.done():
             raise EngineError("the speech engines are still loading", fix="try again in a moment")
@@ -116,7 +117,7 @@ class SpeechEngines:
         self.load_s = time.perf_counter() - begun
         with self._lock:
             self._over = True
-            if self._closed:
+            if self.closed or problem is not None:
                 self._let_go()
         if problem is None:
             self.ready.set_result(self)

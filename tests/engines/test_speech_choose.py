@@ -139,6 +139,7 @@ async def test_missing_weights_are_one_sentence_with_a_fix(
         await speech.wait()
     with pytest.raises(EngineError, match="PINECALL_MODELS"):
         speech.vad()
+    assert "_smart_turn" not in vars(speech), "what did load is of no use without the rest"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Mapping
+from functools import cache
 
 from pinecall_cli.audio.pcm import level_dbfs
 from pinecall_cli.engines.types import Speech, TimedWord
@@ -17,6 +18,7 @@ RATE = 16_000
 MS_PER_CHARACTER = 60
 
 
+@cache
 def tone(ms: int, amplitude: int = 8000) -> bytes:
     """Return ``ms`` of a 300 Hz tone: what voice sounds like here."""
     count = RATE * ms // 1000

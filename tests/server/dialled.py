@@ -91,12 +91,13 @@ class Office:
         *,
         numbers: Mapping[str, Number] | None = None,
         engines: Engines | None = None,
+        journal: Journal | None = None,
         **limits: float,
     ) -> None:
         self.engines = engines or Engines()
         self.server = VoiceServer(
             keys=["pk_one", "pk_two"],
-            journal=Journal(":memory:"),
+            journal=journal or Journal(":memory:"),
             engines=self.engines,
             choose_model=lambda llm: ScriptModel(llm["rules"]) if llm else None,
             limits=Limits(**limits),
