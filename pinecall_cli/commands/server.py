@@ -39,6 +39,17 @@ def server(
         list[str] | None,
         typer.Option(metavar="NAME", help="A further name it may be addressed by; repeatable."),
     ] = None,
+    ice_server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            envvar="PINECALL_ICE_SERVERS",
+            show_default=False,
+            help="A STUN or TURN server for calls from web pages; repeatable. stun:HOST:PORT, "
+            "turn:USER:PASS@HOST:PORT (pages are shown user and password). Left out: a public "
+            "STUN server, and none for pages on this machine.",
+        ),
+    ] = None,
     numbers: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +95,7 @@ def server(
       pinecall server
       pinecall server --port 0 --json
     """
+    import functools
     import logging
     import os
     import sys
@@ -94,10 +106,13 @@ def server(
     from pinecall_cli.server.faults import parse_faults
     from pinecall_cli.server.foreground import hold
     from pinecall_cli.server.phone.numbers import load_numbers
+    from pinecall_cli.server.webrtc.ice import parse_ice_servers
     from pinecall_cli.settings import data_dir, run_dir
 
     levels = [logging.ERROR if quiet else logging.WARNING, logging.INFO, logging.DEBUG]
     logging.basicConfig(level=levels[min(verbose, 2)], format="%(message)s", stream=sys.stderr)
+    for packets in ("aiortc", "aioice"):  # they log each one, 100 lines a second in a call
+        logging.getLogger(packets).setLevel(logging.WARNING)
     faults = parse_faults(fault or ())
     if faults.on:
         typer.echo(f"FAULTS ARE ON: {', '.join(faults.on)}", err=True)
@@ -106,11 +121,12 @@ def server(
         rules, warnings = load_script(script)
         for warning in warnings:
             typer.echo(options.inert(f"{warning.where}: {warning.message}"), err=True)
+    data = str(data_dir()) if data is None else data
     embedded = EmbeddedServer(
         host=host,
         port=port,
         keys=[piped_key() if key == "-" else key for key in api_key or ()],
-        data=str(data_dir()) if data is None else data,
+        data=data,
         environ=os.environ,
         public_hosts=public_host or (),
         run_dir=run_dir(),
@@ -118,11 +134,13 @@ def server(
         numbers={} if numbers is None else load_numbers(numbers),
         script=rules,
         faults=faults,
+        ice_servers=parse_ice_servers(ice_server or ()),
     )
-    raise typer.Exit(hold(embedded, ready=lambda: announce(embedded, json=json, quiet=quiet)))
+    told = functools.partial(announce, embedded, data=data, json=json, quiet=quiet)
+    raise typer.Exit(hold(embedded, ready=told))
 
 
-def announce(embedded: EmbeddedServer, *, json: bool, quiet: bool) -> None:
+def announce(embedded: EmbeddedServer, *, data: str, json: bool, quiet: bool) -> None:
     """Say where the server is: to people on stderr, to programs on stdout."""
     import os
     from datetime import UTC, datetime
@@ -134,7 +152,8 @@ def announce(embedded: EmbeddedServer, *, json: bool, quiet: bool) -> None:
     if not quiet:
         lines = [f"pinecall server {__version__}", f"  url  {embedded.url}"]
         lines += [f"  key  {key}" for key in embedded.keys]
-        lines += ["  Ctrl-C ends it; calls are hung up"]
+        kept = "in memory, gone when it ends" if data == ":memory:" else options.inert(data)
+        lines += [f"  log  {kept}", "  Ctrl-C ends it; calls are hung up"]
         typer.echo("\n".join(lines), err=True)
         embedded.engines.ready.add_done_callback(
             lambda ready: typer.echo(loaded(ready.exception()), err=True)

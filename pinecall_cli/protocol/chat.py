@@ -17,6 +17,10 @@ from pinecall_cli.protocol.depth import too_deep
 from pinecall_cli.protocol.events_llm import ToolCall
 from pinecall_cli.protocol.frames import Frame, MaybeStr, Unknown
 
+UNANSWERED = "the agent cannot answer now"
+"""What a page is told of a model or engine that failed. The reason, which may name addresses, files
+and keys, is for the agent's owner."""
+
 
 class ChatFrame(Frame, tag_field="event"):
     """A frame to the browser."""

@@ -57,6 +57,12 @@ class AgentConfigure(ConfigPayload, tag="agent.configure"):
     agent_id: str
 
 
+class AgentResume(Command, tag="agent.resume"):
+    """Take an agent over with the configuration that the server still has of it."""
+
+    agent_id: str
+
+
 class AgentRemove(Command, tag="agent.remove"):
     """Take an agent out: no new calls, live ones end in their time. Ours."""
 

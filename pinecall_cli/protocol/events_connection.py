@@ -48,7 +48,7 @@ class Error(Event, tag="error"):
     phone: MaybeStr = UNSET
     """PHONE_IN_USE: the number exactly as it was sent."""
     holder_alive: MaybeBool = UNSET
-    """AGENT_CONFLICT: whether the holder of the name answered a probe."""
+    """AGENT_CONFLICT: whether the holder of the name answered a probe, or was heard just now."""
     retry_after_s: MaybeNumber = UNSET
     """AGENT_CONFLICT: seconds to wait before the next try."""
     holder: JsonObject | MaybeStr | None = UNSET

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET
 
+from pinecall_cli.protocol.chat import UNANSWERED
 from pinecall_cli.protocol.codec import ANYTHING, REMOTE_FAULTS, problem_of
 from pinecall_cli.protocol.codec import encode as encode
 from pinecall_cli.protocol.frames import Frame, JsonObject, MaybeObject, MaybeStr
@@ -189,6 +190,9 @@ def for_browser(event: str) -> str | None:
     if name not in TOLD:
         return None
     fields.pop("agent_id", None)
+    if name == "llm.error":
+        fields["error"] = UNANSWERED
+        fields.pop("code", None)
     return ANYTHING_ENCODER.encode(fields).decode()
 
 

@@ -28,6 +28,7 @@ from pinecall_cli.server.phone.switchboard import Switchboard
 from pinecall_cli.server.text.threads import Threads
 from pinecall_cli.server.text.whatsapp import Exchange as WhatsAppExchange
 from pinecall_cli.server.tokens import Tokens
+from pinecall_cli.server.webrtc.ice import IceServer
 
 log = logging.getLogger("pinecall.server")
 
@@ -132,6 +133,7 @@ class VoiceServer:
         minted_key: str | None = None,
         numbers: Mapping[str, Number] = MappingProxyType({}),
         faults: Faults | None = None,
+        ice_servers: Iterable[IceServer] = (),
     ) -> None:
         """Put a server together.
 
@@ -150,6 +152,7 @@ class VoiceServer:
             minted_key: The one of ``keys`` that was made for this run.
             numbers: What happens at further numbers of the local exchange.
             faults: What is to go wrong on purpose.
+            ice_servers: Whom pages are to ask for a way here; none for what is usual.
         """
         self.organisations = Organisations(keys, minted=minted_key)
         self.journal = journal
@@ -158,6 +161,7 @@ class VoiceServer:
         self._choose_model = choose_model
         self.limits = limits or Limits()
         self.public_hosts = frozenset(name.lower() for name in public_hosts)
+        self.ice_servers = tuple(ice_servers)
         self.wall = wall
         self.registry = Registry(limit=self.limits.agents, wall=wall)
         self.stamps = Stamps(wall=wall, after=journal.last_seq)

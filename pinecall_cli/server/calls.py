@@ -16,7 +16,7 @@ from pinecall_cli.server.voice.details import CallDetails
 from pinecall_cli.server.voice.line_part import LinePart
 from pinecall_cli.server.voice.lines import Line
 from pinecall_cli.server.voice.opening import Opening
-from pinecall_cli.server.voice.recording import recorded
+from pinecall_cli.server.voice.recording import longest_of, recorded
 from pinecall_cli.server.voice.session import VoiceSession
 
 if TYPE_CHECKING:
@@ -101,12 +101,14 @@ async def hold(server: VoiceServer, session: VoiceSession, outlet: Outlet, line:
                 if folder is None:
                     return
                 session.on_hand_over = nothing
+                asked_for = folder == server.recordings  # else every call is kept, and wholly
                 recording = recorded(
                     folder,
                     session.call_id,
                     session.tape,
                     outlet.subscribe,
                     recordings=server.recordings,
+                    longest_s=longest_of(session.config.get("media")) if asked_for else None,
                     failed=server.recording_failed,
                 )
                 kept.enter_context(recording)

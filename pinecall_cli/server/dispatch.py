@@ -35,6 +35,10 @@ from pinecall_cli.server.text.chat import ChatSession
 log = logging.getLogger("pinecall.server")
 
 CHANNELS = frozenset({"phone", "webrtc", "chat", "whatsapp"})
+LEGACY = frozenset(
+    {"register", "update_config", "update_session_config", "add_phone", "remove_phone"}
+)
+"""Frames that clients sent before there were agents on a connection (commands.md §12)."""
 
 
 class Dispatch:
@@ -120,7 +124,9 @@ class Dispatch:
             for key in ("agent_id", "call_id", "session_id")
             if isinstance(fields.get(key), str)
         }
-        if problem is None:
+        if frame.event in LEGACY:
+            self._error("UNSUPPORTED", f"`{frame.event}` is of a generation before this one")
+        elif problem is None:
             name = frame.event[:100]
             self._error("UNKNOWN_EVENT", f"this server knows no `{name}`", **about)
         elif frame.event == "agent.create":
@@ -141,12 +147,18 @@ class Dispatch:
     # --- agents ---
 
     def _create(self, frame: commands.AgentCreate) -> None:
-        if self._server.faults.refuse:
-            raise Refused(self._server.faults.refuse, "refused on purpose: `--fault refuse`")
         payload = payload_of(frame)
         origins = () if frame.allowed_origins is UNSET else tuple(frame.allowed_origins)
         check({**payload, "allowed_origins": origins})
-        self._claims.claim(Registration(frame.agent_id, payload, origins))
+        self._register(Registration(frame.agent_id, payload, origins))
+
+    def _resume_agent(self, frame: commands.AgentResume) -> None:
+        self._register(Registration(frame.agent_id, {}, resumes=True))
+
+    def _register(self, wish: Registration) -> None:
+        if self._server.faults.refuse:
+            raise Refused(self._server.faults.refuse, "refused on purpose: `--fault refuse`")
+        self._claims.claim(wish)
 
     def _agent(self, agent_id: str) -> RegisteredAgent:
         agent = self._connection.agent(agent_id)
@@ -345,6 +357,7 @@ HANDLERS: Mapping[type[Any], Handler] = {
     commands.AgentCreate: Dispatch._create,
     commands.AgentConfigure: Dispatch._configure,
     commands.AgentRemove: Dispatch._remove,
+    commands.AgentResume: Dispatch._resume_agent,
     commands.ChannelAdd: Dispatch._add_channel,
     commands.ChannelConfigure: Dispatch._configure_channel,
     commands.ChannelRemove: Dispatch._remove_channel,

@@ -34,6 +34,7 @@ from pinecall_cli.server.hosts import is_loopback
 from pinecall_cli.server.log.journal import Journal
 from pinecall_cli.server.log.log_file import RECORDINGS
 from pinecall_cli.server.phone.numbers import Number
+from pinecall_cli.server.webrtc.ice import IceServer
 
 log = logging.getLogger("pinecall.server")
 
@@ -65,6 +66,7 @@ class EmbeddedServer:
         numbers: Mapping[str, Number] = MappingProxyType({}),
         script: Sequence[Mapping[str, Any]] | None = None,
         faults: Faults | None = None,
+        ice_servers: Iterable[IceServer] = (),
     ) -> None:
         """Say what server it is to be; nothing happens before `start`.
 
@@ -73,7 +75,8 @@ class EmbeddedServer:
             port: The port; 0 for any that is free.
             keys: API keys, each an organisation of its own; none for one random key.
             data: The folder of the call log, or ``:memory:``.
-            engines: Speech engines; by default the offline ones, loaded in the background.
+            engines: Speech engines, which stay the caller's to close; by default the offline
+                ones, loaded in the background, of its own: they go when it stops.
             models: Chooses a session's model from its ``llm``; by default as
                 `engines/llm.py` does, with the keys in ``environ``.
             environ: Where keys and addresses of models are looked up.
@@ -87,6 +90,7 @@ class EmbeddedServer:
             script: The rules that answer for agents whose ``llm`` is ``script`` alone; None for
                 the built-in ones.
             faults: What is to go wrong on purpose.
+            ice_servers: STUN and TURN servers of calls from pages; none for what is usual.
         """
         self.host = host
         self.port = port
@@ -95,12 +99,13 @@ class EmbeddedServer:
         self._minted = None if given else random_key()
         self.keys = given if self._minted is None else (self._minted,)
         self.engines = SpeechEngines() if engines is None else engines
+        self._own_engines = engines is None
         self._data, self._run_dir = data, run_dir
         self._models, self._notice = models, notice
         self._environ, self._from_project = environ, from_project
         self._limits, self._public_hosts = limits, tuple(public_hosts)
         self._record, self._numbers, self._script = record, numbers, script
-        self._faults = faults
+        self._faults, self._ice_servers = faults, tuple(ice_servers)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -130,6 +135,8 @@ class EmbeddedServer:
         """
         if self._thread is not None:
             raise RuntimeError("the server runs already")
+        if self._own_engines and self.engines.closed:
+            self.engines = SpeechEngines()
         listener = bind(self.host, self.port)
         self.port = listener.getsockname()[1]
         try:
@@ -153,6 +160,7 @@ class EmbeddedServer:
             minted_key=self._minted,
             numbers=self._numbers,
             faults=self._faults,
+            ice_servers=self._ice_servers,
         )
         listening = threading.Event()
         self._thread = threading.Thread(
@@ -183,6 +191,8 @@ class EmbeddedServer:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._thread = None
+        if self._own_engines:
+            self.engines.close()
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Run ``function`` on the server's loop."""

@@ -45,7 +45,8 @@ FAMILIES = (
 """The routes by family; a new family is a file in `routes/` and its name here."""
 PUBLIC = re.compile(
     "/webrtc/(token|ice-servers|offer)|/chat/token|/chat/ws|/v1/attach|/api/sdk/agent-info/[^/]+"
-    "|/ws/stream|/v1/audio/.+|/api/sdk/voice(s|-preview)|/api/scribe(/ws)?"
+    "|/v1/(calls|calls/[^/]+/events|agents/[^/]+/calls|audio/.+)|/ws/stream"
+    "|/api/sdk/voice(s|-preview)|/api/scribe(/ws)?"
 )
 """Paths that pages of other origins may ask. The routes themselves decide which pages, or which
 token; what none of them decides is nobody's secret."""

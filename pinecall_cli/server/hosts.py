@@ -34,6 +34,12 @@ def host_allowed(host: str | None, *, loopback: bool, names: Collection[str] = (
     return not loopback and is_address(name)
 
 
+def named_locally(host: str | None) -> bool:
+    """Tell whether a ``Host`` header is a name that this machine has for itself."""
+    found = HOST.fullmatch((host or "").lower())
+    return found is not None and found["host"].strip("[]") in LOCAL_NAMES
+
+
 def same_origin(origin: str, host: str | None, scheme: str) -> bool:
     """Tell whether a page came from the very address that it now speaks to."""
     page, found = parse_origin(origin), HOST.fullmatch((host or "").lower())

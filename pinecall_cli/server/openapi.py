@@ -42,6 +42,7 @@ UNKEYED: Final = frozenset(
     {
         *("/webrtc/token", "/chat/token", "/webrtc/ice-servers", "/webrtc/offer"),
         *("/api/sdk/agent-info/{agent}", "/api/sdk/voices", "/api/sdk/voice-preview"),
+        "/api/rates/models",
         *("/api/scribe", "/whatsapp/webhook", PATH),
     }
 )
@@ -104,6 +105,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ),
     ("POST", "/whatsapp/webhook"): Operation("Messages from Meta.", (), JSON, (400, 401, 413)),
     ("GET", "/whatsapp/outbox"): Operation("What Meta would be sent.", (), None, (401,)),
+    ("GET", "/api/orgs/me"): Operation("Whose key it is.", (), None, (401,)),
     ("GET", "/api/usage/calls"): Operation("Calls and their costs.", ("limit",), None, (401, 422)),
     ("GET", "/api/conversations"): Operation(
         "Conversations, the newest first.", ("limit", "type", "agent"), None, (401, 422)
@@ -111,6 +113,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/conversations/{id}"): Operation(
         "A conversation with its transcript.", (), None, (401,)
     ),
+    ("GET", "/api/rates/models"): Operation("Models that need no key here."),
     ("GET", PATH): Operation("This description."),
     **{
         (method, path): Operation("Of the hosted service alone.", (), None, (401, 501))

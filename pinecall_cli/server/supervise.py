@@ -10,6 +10,7 @@ import msgspec
 from pinecall_cli.protocol import commands
 from pinecall_cli.protocol.frames import Frame
 from pinecall_cli.protocol.ids import message_id
+from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.agents.outlet import Outlet
 from pinecall_cli.server.agents.registry import Refused
 from pinecall_cli.server.agents.sessions import Session
@@ -39,9 +40,11 @@ ACTIONS: msgspec.json.Decoder[Action] = msgspec.json.Decoder(Action)
 class Supervision:
     """One watcher's hand in one call; calling it obeys a message and returns what answers it."""
 
-    def __init__(self, server: VoiceServer, session: Session | None, scope: Scope) -> None:
-        """``session`` is None where there is no one call, or it is over."""
-        self._server, self._session, self._scope = server, session, scope
+    def __init__(
+        self, server: VoiceServer, org: Organisation, call_id: str | None, scope: Scope
+    ) -> None:
+        """``call_id`` is None where there is no one call; a call may still ring, or be over."""
+        self._server, self._org, self._call_id, self._scope = server, org, call_id, scope
         self._by = "supervisor" if scope == "supervise" else "participant"
 
     def __call__(self, text: str) -> str | None:
@@ -57,7 +60,8 @@ class Supervision:
         said = action.text.strip()
         if action.action in WITH_TEXT and not 0 < len(said) <= LONGEST_TEXT:
             return error("BAD_ACTION", f"`text` must have 1 to {LONGEST_TEXT} characters")
-        session = self._session
+        call = self._call_id
+        session = None if call is None else self._server.registry.session(self._org, call)
         outlet = None if session is None else self._server.outlet_of(session)
         if session is None or outlet is None or outlet.closed:
             return error("CALL_OVER", "there is no live call to act on")

@@ -52,6 +52,10 @@ class Grant:
     call_id: str | None = None
     """Of a stream token: the one call it is for; None for all of its agents."""
 
+    def good_from(self, origin: str | None) -> bool:
+        """Tell whether a page of ``origin`` may use it, or what is no page (None)."""
+        return origin is None or self.origin in (None, origin)
+
     def covers(self, slug: str) -> bool:
         """Tell whether an agent is among those it was minted for."""
         return slug == self.agent or slug in self.agents
@@ -97,8 +101,8 @@ class Tokens:
 
     def anywhere(self, channel: Channel) -> bool:
         """Tell whether a page of any origin may have a token: key holders give theirs to pages."""
-        given = self._given.get(channel)
-        return given is not None and self._now() < given + GIVEN_S
+        given, return_s = self._given.get(channel), RETURN_S if channel == "stream" else 0.0
+        return given is not None and self._now() < given + return_s + GIVEN_S
 
     def consume(self, token: str, channel: Channel) -> Grant | None:
         """Use a token up and return what it stood for; None if it is not good (any more).

@@ -58,6 +58,7 @@ def test_it_says_where_it_is_and_ends_in_order(empty_home: Path, sent: signal.Si
         assert process.returncode == code
         assert rest == ""
         assert ready["url"] in talk
+        assert f"log  {empty_home / '.local/share/pinecall'}" in talk
         assert not runtime_file.exists()
         assert (empty_home / ".local/share/pinecall/calls.db").stat().st_mode & 0o777 == 0o600
 
@@ -67,11 +68,39 @@ def test_each_key_is_let_in_and_one_may_come_from_stdin(tmp_path: Path):
     keys.write_text("pk_from_stdin\n")
     with keys.open() as stdin:
         options = ("--port", "0", "--data", ":memory:", "--api-key", "pk_one", "--api-key", "-")
-        with running(*options, stdin=stdin) as (_, ready):
+        with running(*options, stdin=stdin) as (process, ready):
             assert ready["api_key"] == "pk_one"
             assert listing(ready).status_code == 200
             assert listing(ready, "pk_from_stdin").status_code == 200
             assert listing(ready, "-").status_code == 401
+            process.terminate()
+            assert "log  in memory, gone when it ends" in process.communicate(timeout=30)[1]
+
+
+def test_pages_are_told_the_ice_servers_that_were_given_and_nobody_else_their_password():
+    options = ("--port", "0", "--data", ":memory:", "-vv")
+    turn = "turn:alice:s3cret@turn.example.com:3478"
+    environment = os.environ | {"PINECALL_ICE_SERVERS": f"stun:stun.example.com {turn}"}
+    shown = {"urls": "turn:turn.example.com:3478", "username": "alice", "credential": "s3cret"}
+    for more, env, servers in (
+        (("--ice-server", turn), None, [shown]),
+        ((), environment, [{"urls": "stun:stun.example.com"}, shown]),
+    ):
+        with running(*options, *more, env=env) as (process, ready):
+            answer = httpx.get(f"{ready['url']}/webrtc/ice-servers")
+            assert answer.json() == {"iceServers": servers}
+            process.send_signal(signal.SIGINT)
+            rest, talk = process.communicate(timeout=30)
+            assert "s3cret" not in rest + talk
+
+
+def test_an_ice_server_that_is_none_is_refused_without_its_password(
+    capsys: pytest.CaptureFixture[str],
+):
+    assert run(["server", "--ice-server", "turn:alice:s3cret:turn.example.com"]) == 2
+    said = capsys.readouterr().err
+    assert "turn:USER:PASS@HOST:PORT" in said
+    assert "s3cret" not in said
 
 
 def test_its_port_can_be_used_again_at_once(tmp_path: Path):

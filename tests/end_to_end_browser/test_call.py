@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import av
+import httpx
 import pytest
 
 from pinecall_cli.audio.mix import downmix
@@ -23,7 +24,7 @@ from pinecall_cli.engines.moonshine import Moonshine
 from pinecall_cli.server.embedded import EmbeddedServer
 from tests.audio_clips.wer import FOLDER, word_error_rate
 from tests.end_to_end_browser.chromium import Tab, chromium, needs_a_browser
-from tests.server.peer import Peer, connected
+from tests.server.peer import Peer, bearer, connected, embedded
 
 HERE = Path(__file__).parent
 GREETING = "Front desk, good day."
@@ -170,3 +171,36 @@ async def test_a_page_of_any_other_origin_is_refused(microphone: Path, tmp_path:
                 assert await tab.run(status) == "Failed to fetch"
                 assert await tab.run("peer === undefined")
         assert not [f for f in await owner.settled() if "call_id" in f]
+
+
+@needs_a_browser
+async def test_a_page_reads_the_call_log_with_its_backends_token_and_not_with_a_key(
+    microphone: Path, tmp_path: Path
+):
+    async with embedded() as server, connected(server) as owner:
+        await owner.agent("front-desk", llm=SCRIPT)
+        await owner.send("llm.chat", agent_id="front-desk", session_id="c1", text="Hello.")
+        await owner.until("llm.chat.done")
+        async with httpx.AsyncClient(base_url=server.url, headers=bearer()) as backend:
+            token = (await backend.get("/stream/token?agent_id=front-desk")).json()["token"]
+        with site() as port:
+            async with chromium(microphone, tmp_path / "profile") as tab:
+                await tab.open(f"http://127.0.0.1:{port}/page.html")
+
+                async def read(path: str, query: str = "", headers: str = "{}") -> Any:
+                    url = f"{server.url}{path}{query}"
+                    return await tab.run(
+                        f'fetch("{url}", {{ headers: {headers} }})'
+                        ".then((answer) => answer.json(), (problem) => problem.message)"
+                    )
+
+                for path, key in (
+                    ("/v1/calls/c1/events", "entries"),
+                    ("/v1/agents/front-desk/calls", "calls"),
+                ):
+                    asked_first = '{ "Content-Type": "application/json" }'
+                    for headers in ("{}", asked_first):
+                        assert (await read(path, f"?token={token}", headers))[key]
+                    assert "expired" in (await read(path, "?token=str_gone"))["detail"]
+                    for headers in ("{}", f"{{ Authorization: {bearer()['Authorization']!r} }}"):
+                        assert await read(path, "", headers) == "Failed to fetch"

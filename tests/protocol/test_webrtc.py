@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from pinecall_cli.protocol.chat import UNANSWERED
 from pinecall_cli.protocol.webrtc import (
     MOST_CANDIDATES,
     OfferRefused,
@@ -107,6 +108,12 @@ def test_a_page_is_told_facts_without_the_agent():
 )
 def test_what_is_the_applications_alone_is_not_told(event: str):
     assert told(event=event, call_id="c", metadata={"secret": 1}) is None
+
+
+def test_of_what_failed_a_page_learns_no_reason_which_may_name_addresses_and_keys():
+    failed = {"event": "llm.error", "call_id": "c", "turn": 3, "seq": 7, "ts": 1.0}
+    reason = {"error": "`http://10.0.0.7/v1` said: Incorrect API key sk-one", "code": "llm"}
+    assert told(agent_id="desk", **failed, **reason) == {**failed, "error": UNANSWERED}
 
 
 def test_of_a_calls_end_a_page_learns_why_and_not_what_was_remembered():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from functools import cache
 from typing import Any, cast
 
 from starlette.websockets import WebSocket
@@ -54,7 +55,7 @@ class Incoming:
 
     def speak(self, ms: int) -> None:
         """Say something for so long; what it is, the recogniser knows."""
-        self._speech += mulaw.encode(halved(tone(ms)))
+        self._speech += spoken(ms)
 
     def _act(self, action: str, **fields: Any) -> None:
         self._actions.append(json.dumps({"action": action, **fields}))
@@ -107,6 +108,12 @@ class Incoming:
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         self.closed = code
+
+
+@cache
+def spoken(ms: int) -> bytes:
+    """Return so much speech, as a telephone sends it."""
+    return mulaw.encode(halved(tone(ms)))
 
 
 def halved(pcm: bytes) -> bytes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -13,137 +11,12 @@ import pytest
 import websockets
 
 from pinecall_cli.errors import EngineError
+from pinecall_cli.protocol.chat import UNANSWERED
 from pinecall_cli.server.app import Limits
-from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.server.text.threads import MOST_BYTES, Thread, Threads, newest, thread_of
-from tests.server.peer import Peer, bearer, connected, embedded
-from tests.server.test_chat import LOOKUP, SCRIPT
-
-GREETS = {"greetingInChat": True, "greeting": "Hi {{who}}!", "vars": {"who": "Ana"}}
-
-
-async def token(server: EmbeddedServer, agent: str = "desk", **query: str) -> str:
-    async with httpx.AsyncClient(base_url=server.url) as http:
-        params = {"agent_id": agent, **query}
-        answer = await http.get("/chat/token", params=params, headers=bearer())
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["token"])
-
-
-@asynccontextmanager
-async def page(
-    server: EmbeddedServer, minted: str, query: str = "", **options: Any
-) -> AsyncIterator[Peer]:
-    url = f"ws{server.url[4:]}/chat/ws?token={minted}{query}"
-    async with websockets.connect(url, **options) as socket:
-        yield Peer(socket)
-
-
-async def test_a_page_writes_and_reads_the_answer_as_it_comes():
-    async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk", llm=SCRIPT, language="en")
-        minted = await token(server, metadata='{"userId":"u_9","lang":"es"}')
-        async with page(server, minted, origin="https://shop.example") as browser:
-            first = await browser.receive()
-            assert first["event"] == "chat.connected"
-            assert first["session_id"].startswith("chat-")
-            assert first.keys() == {"event", "session_id"}
-            await browser.send("message", text="  hello there ")
-            done = await browser.until("chat.done")
-            tokens = browser.seen[1:-1]
-            assert {frame["event"] for frame in tokens} == {"chat.token"}
-            assert {frame["message_id"] for frame in tokens} == {done["message_id"]}
-            assert tokens[-1]["text"] == done["text"] == "You said: hello there"
-            assert "".join(frame["token"] for frame in tokens) == done["text"]
-        ended = await owner.until("llm.chat.ended")
-        assert (ended["reason"], len(ended["messages"])) == ("chat_completed", 2)
-        mine = [f for f in owner.seen if f.get("call_id") == first["session_id"]]
-        assert [f["event"] for f in mine] == [
-            "llm.chat.started",
-            "chat.message",
-            "chat.response",
-            "llm.chat.ended",
-        ]
-        assert (mine[0]["metadata"]["userId"], mine[0]["language"]) == ("u_9", "es")
-
-
-async def test_the_owners_tools_run_and_the_page_sees_them():
-    async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk", llm=SCRIPT, tools=[LOOKUP])
-        async with page(server, await token(server)) as browser:
-            await browser.send("message", text="where is order 42?")
-            call = await owner.until("llm.tool_call")
-            (wish,) = call["tool_calls"]
-            await owner.send(
-                "llm.tool_result",
-                call_id=call["call_id"],
-                msg_id=call["msg_id"],
-                results=[{"tool_call_id": wish["id"], "result": {"status": "shipped"}}],
-            )
-            assert (await browser.until("chat.tool_call"))["tool_calls"] == [wish]
-            result = await browser.until("chat.tool_result")
-            assert (result["tool_call_id"], result["result"]) == (wish["id"], {"status": "shipped"})
-            assert (await browser.until("chat.done"))["text"] == "shipped."
-
-
-async def test_messages_that_come_at_once_are_answered_one_after_the_other():
-    async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk", llm=SCRIPT)
-        async with page(server, await token(server)) as browser:
-            for text in ("slow", "second"):
-                await browser.send("message", text=text)
-            assert (await browser.until("chat.done"))["text"] == "one two three"
-            assert (await browser.until("chat.done"))["text"] == "You said: second"
-
-
-async def test_context_of_the_page_reaches_the_prompt_until_it_is_taken_out():
-    async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk", llm=SCRIPT, prompt="Be kind.", raw_prompt=True)
-        async with page(server, await token(server)) as browser:
-            await browser.send("set_context", key="page", value="/pricing")
-            await browser.send("message", text="prompt")
-            assert "/pricing" in (await browser.until("chat.done"))["text"]
-            await browser.send("set_context", key="page", value=None)
-            await browser.send("message", text="prompt")
-            assert (await browser.until("chat.done"))["text"] == "Be kind."
-
-
-async def test_a_greeting_comes_right_after_the_connection_where_it_is_wanted():
-    async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk", llm=SCRIPT, **GREETS)
-        async with page(server, await token(server)) as browser:
-            await browser.until("chat.connected")
-            greeting = await browser.receive()
-            assert (greeting["event"], greeting["text"]) == ("chat.done", "Hi Ana!")
-            await browser.send("message", text="hello")
-            done = await browser.until("chat.done")
-            assert done["message_id"] != greeting["message_id"]
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        "no json",
-        "[]",
-        '{"event":"message"}',
-        '{"event":"message","text":7}',
-        '{"event":"message","text":"  "}',
-        json.dumps({"event": "message", "text": "x" * 16_001}),
-        '{"event":"set_context","key":"","value":"x"}',
-        '{"event":"llm.chat","text":"x"}',
-        '{"event":"connect","api_key":"pk_one"}',
-        "[" * 5_000,
-    ],
-)
-async def test_nonsense_is_answered_and_ends_nothing(frame: str):
-    async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk", llm=SCRIPT)
-        async with page(server, await token(server)) as browser:
-            await browser.socket.send(b"\x00\x01")
-            await browser.socket.send(frame)
-            assert (await browser.until("chat.error"))["error"]
-            await browser.send("message", text="hello")
-            assert (await browser.until("chat.done"))["text"] == "You said: hello"
+from tests.server.chat_page import page, token
+from tests.server.peer import bearer, connected, embedded
+from tests.server.test_chat import SCRIPT
 
 
 async def test_a_page_that_writes_faster_than_it_is_answered_is_told():
@@ -155,27 +28,28 @@ async def test_a_page_that_writes_faster_than_it_is_answered_is_told():
             assert "too many" in (await browser.until("chat.error"))["error"]
 
 
-async def test_a_failing_model_is_an_error_of_the_turn_for_both():
-    async with embedded(limits=Limits(reply_s=0.01)) as server, connected(server) as owner:
-        await owner.agent("desk")
-        async with page(server, await token(server)) as browser:
-            await browser.send("message", text="hello")
-            assert "did not answer" in (await browser.until("chat.error"))["error"]
-            await owner.until("llm.chat.error")
-            await browser.send("message", text="once more")
-            await browser.until("chat.error")
-
-
-async def test_the_application_itself_may_answer():
+async def test_a_page_learns_that_a_model_failed_and_its_owner_why():
+    llm = {"provider": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
     async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk")
+        await owner.agent("desk", llm=llm)
         async with page(server, await token(server)) as browser:
             await browser.send("message", text="hello")
-            message = await owner.until("chat.message")
-            call = message["call_id"]
-            await owner.send("bot.reply", call_id=call, message_id="m1", text="Hi.")
-            done = await browser.until("chat.done")
-            assert (done["message_id"], done["text"]) == ("m1", "Hi.")
+            assert (await browser.until("chat.error"))["error"] == UNANSWERED
+            assert "127.0.0.1:9" in (await owner.until("llm.chat.error"))["error"]
+
+
+async def test_a_page_learns_that_there_is_no_such_model_and_whoever_runs_the_server_why(
+    caplog: pytest.LogCaptureFixture,
+):
+    def choose(llm: Any) -> None:
+        raise EngineError("`SHOP_MODEL_KEY` is not set", fix="set it")
+
+    async with embedded(models=choose) as server, connected(server) as owner:
+        await owner.agent("desk")
+        async with page(server, await token(server)) as browser:
+            assert (await browser.until("error"))["error"] == UNANSWERED
+            assert await browser.closed() == (1011, "engine")
+    assert "SHOP_MODEL_KEY" in caplog.text
 
 
 async def test_without_its_agent_the_socket_is_closed_and_says_why():
@@ -211,62 +85,6 @@ async def test_more_pages_than_there_is_room_for_are_turned_away():
             with pytest.raises(websockets.InvalidStatus) as refused:
                 await websockets.connect(f"ws{server.url[4:]}/chat/ws?token={await token(server)}")
             assert refused.value.response.status_code == 503
-
-
-async def test_an_agent_whose_model_is_not_there_is_an_error_and_a_close():
-    def choose(llm: Any) -> None:
-        raise EngineError("no such model", fix="name another")
-
-    async with embedded(models=choose) as server, connected(server) as owner:
-        await owner.agent("desk")
-        async with page(server, await token(server)) as browser:
-            assert await browser.closed() == (1011, "engine")
-            assert browser.seen == [{"event": "error", "error": "no such model"}]
-
-
-# --- threads ------------------------------------------------------------------------------------
-
-
-async def test_a_thread_is_taken_up_where_it_was_left():
-    async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk", llm=SCRIPT, **GREETS)
-        async with page(server, await token(server), "&thread=t9") as browser:
-            await browser.send("message", text="hello")
-            await browser.until("chat.done", text="You said: hello")
-        async with page(server, await token(server), "&thread=t9") as browser:
-            await browser.until("chat.connected")
-            history = await browser.receive()
-            assert history["event"] == "chat.history"
-            assert history["messages"] == [
-                {"role": "assistant", "text": "Hi Ana!"},
-                {"role": "user", "text": "hello"},
-                {"role": "assistant", "text": "You said: hello"},
-            ]
-            await browser.send("message", text="more")
-            assert (await browser.until("chat.done"))["text"] == "You said: more"
-            call = browser.seen[0]["session_id"]
-            await owner.send("history.get", call_id=call, request_id="r")
-            messages = (await owner.until("history.data"))["messages"]
-            assert [message["role"] for message in messages] == [
-                *("assistant", "user", "assistant", "user", "assistant"),
-            ]
-
-
-async def test_a_thread_that_a_key_sealed_is_not_to_be_had_by_naming_it():
-    async with embedded() as server, connected(server) as owner:
-        await owner.agent("desk", llm=SCRIPT)
-        sealed = '{"threadId":"patient-7"}'
-        async with page(server, await token(server, metadata=sealed)) as browser:
-            await browser.send("message", text="a secret")
-            await browser.until("chat.done")
-        async with page(server, await token(server), "&thread=patient-7") as thief:
-            await thief.send("message", text="hello")
-            await thief.until("chat.done")
-            assert "chat.history" not in {frame["event"] for frame in thief.seen}
-        minted = await token(server, metadata=sealed)
-        async with page(server, minted, "&thread=other") as browser:
-            await browser.until("chat.connected")
-            assert (await browser.receive())["messages"][0]["text"] == "a secret"
 
 
 def test_a_thread_is_of_one_agent_and_its_sealed_name_wins():

@@ -29,42 +29,6 @@ def names(frames: list[dict[str, Any]]) -> list[str]:
     return [frame["event"] for frame in frames]
 
 
-async def test_owner_and_sender_each_hear_their_own_family():
-    async with embedded() as server, connected(server) as owner, connected(server) as sender:
-        await owner.agent("desk", llm=SCRIPT, language="en")
-        await ask(sender, " hello ", metadata={"userId": "u_9"})
-        done = await sender.until("llm.chat.done")
-        assert done["text"] == "You said: hello"
-        assert done["session_id"] == "chat-1"
-        assert done["agent_id"] == "desk"
-        assert done["model"]
-        seen = names(sender.seen[1:])
-        assert seen[0] == "llm.chat.started"
-        assert set(seen[1:-1]) == {"llm.chat.token"}
-        tokens = [frame for frame in sender.seen if frame["event"] == "llm.chat.token"]
-        assert "".join(token["token"] for token in tokens) == done["text"]
-        assert tokens[-1]["text"] == done["text"]
-        response = await owner.until("chat.response")
-        assert response["text"] == done["text"]
-        heard = owner.seen[2:]
-        assert names(heard) == ["llm.chat.started", "chat.message", "chat.response"]
-        assert heard[0]["metadata"] == {"userId": "u_9"}
-        assert heard[0]["language"] == "en"
-        assert heard[1]["text"] == "hello"
-        assert {frame["call_id"] for frame in heard} == {"chat-1"}
-
-
-async def test_one_connection_may_be_both_and_the_session_starts_once():
-    async with embedded() as server, connected(server) as peer:
-        await peer.agent("desk", llm=SCRIPT)
-        for text in ("one", "two"):
-            await ask(peer, text)
-            await peer.until("llm.chat.done", text=f"You said: {text}")
-        heard = names(peer.seen)
-        assert heard.count("llm.chat.started") == 1
-        assert heard.count("chat.message") == heard.count("chat.response") == 2
-
-
 async def test_tools_run_with_the_owner_and_the_sender_watches():
     async with embedded() as server, connected(server) as owner, connected(server) as sender:
         await owner.agent("desk", llm=SCRIPT, tools=[LOOKUP])

@@ -32,6 +32,7 @@ PAGES_MAY_ASK = {
     *("/webrtc/token", "/chat/token", "/webrtc/ice-servers", "/webrtc/offer"),
     *("/api/sdk/agent-info/{agent}", "/api/sdk/voices", "/api/sdk/voice-preview", "/api/scribe"),
     *("/v1/audio/speech", "/v1/audio/voices", "/v1/audio/transcriptions"),
+    *("/v1/calls", "/v1/calls/{call_id}/events", "/v1/agents/{slug}/calls"),
 }
 PAGES_MAY_OPEN = {
     *("/chat/ws", "/v1/attach", "/ws/stream", "/api/scribe/ws"),

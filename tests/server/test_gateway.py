@@ -12,8 +12,10 @@ import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pinecall_cli.engines.choose import OnDemand, SpeechEngines
 from pinecall_cli.errors import InfrastructureError, UsageError
 from pinecall_cli.server import runtime
+from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.server.hosts import host_allowed, is_loopback, same_origin
 from tests.server.peer import bearer, connected, embedded, unauthenticated
 
@@ -38,6 +40,24 @@ def test_servers_come_and_go_in_one_process_and_leave_no_threads():
             assert one.port != two.port
     assert set(threading.enumerate()) <= before
     gc.collect()  # an unclosed socket or database would warn here
+
+
+def test_engines_that_a_server_loads_for_itself_go_when_it_stops_and_come_again_with_it():
+    server = EmbeddedServer(keys=["pk_one"])
+    with server:
+        first: SpeechEngines = server.engines
+        assert first.ready.result(60).vad() is not None
+    assert first.closed
+    with server:
+        assert server.engines.ready.result(60).vad() is not None
+    assert server.engines.closed
+
+
+def test_engines_that_a_server_was_given_outlive_it():
+    engines = OnDemand()
+    with embedded(engines=engines):
+        pass
+    assert not engines.closed
 
 
 async def test_a_port_is_free_again_at_once():

@@ -1,11 +1,9 @@
-"""What any page may ask: how an agent can be reached, and the ICE servers."""
+"""What any page may ask: how an agent can be reached. (ICE servers: `test_ice.py`.)"""
 
 from __future__ import annotations
 
 import httpx
-from starlette.requests import Request
 
-from pinecall_cli.server.routes.public import STUN, ice_servers
 from tests.server.peer import connected, embedded
 
 PAGE = {"Origin": "https://anywhere.example"}
@@ -50,16 +48,3 @@ async def test_of_two_agents_with_one_name_a_page_means_the_one_that_lets_it_in(
         assert len(theirs.json()["channels"]) == 3
         other = await http.get("/api/sdk/agent-info/desk")
         assert len(other.json()["channels"]) == 2
-
-
-async def test_there_are_no_ice_servers_to_try_on_the_loopback():
-    async with embedded() as server, httpx.AsyncClient(base_url=server.url) as http:
-        answer = await http.get("/webrtc/ice-servers", headers=PAGE)
-        assert answer.json() == {"iceServers": []}
-        assert answer.headers["access-control-allow-origin"] == "*"
-        assert (await http.options("/webrtc/ice-servers", headers=PAGE)).status_code == 204
-
-
-def test_elsewhere_there_is_one():
-    scope = {"type": "http", "server": ("192.168.0.7", 4747)}
-    assert ice_servers(Request(scope)) == [{"urls": STUN}]

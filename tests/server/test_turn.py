@@ -271,10 +271,21 @@ def test_a_lone_back_channel_does_not_stop_the_agent_and_is_reported():
 def test_a_short_objection_stops_the_agent():
     floor = Floor()
     floor.run(400, playing=Playing(2000, None))
-    floor.speak(260, playing=Playing(2400, None), text="Stop!")
+    floor.speak(260, playing=Playing(2400, None), text="Stop it!")
     floor.run(600, playing=Playing(2700, None))
     assert "CutIn" in floor.names()
-    assert floor.answers[-1].text == "Stop!"
+    assert floor.answers[-1].text == "Stop it!"
+
+
+def test_fewer_words_than_count_leave_the_agent_the_floor_and_are_reported():
+    floor = Floor(min_words=3)
+    floor.run(400, playing=Playing(2000, None))
+    floor.speak(260, playing=Playing(2400, None), text="Stop it!")
+    floor.run(600, playing=Playing(2700, None))
+    assert "CutIn" not in floor.names()
+    message = floor.last(events.UserMessage)
+    assert isinstance(message, events.UserMessage)
+    assert message.text == "Stop it!"
 
 
 def test_an_agent_that_may_not_be_interrupted_finishes_and_then_answers():

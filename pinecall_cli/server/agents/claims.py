@@ -1,13 +1,15 @@
 """Names that a connection wants to hold: agents and phone lines (protocol README §8, §9).
 
 A name that another connection holds is contested: its holder is asked for a sign of life, and
-loses the name if none comes.
+loses the name if none comes. Of an agent, whose client tries again, a holder that was heard a
+moment ago is not taken for dead yet.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any
 
 from msgspec import UNSET
@@ -44,7 +46,7 @@ class Claims:
             return
         claim = self._server.registry.claim(self._connection, wish)
         if isinstance(claim, Claim):
-            self._created(claim)
+            self._created(claim, wish)
             return
         self._contended[wish.slug] = wish
         contest = self._server.spawn(self._contest(wish.slug), f"contest for {wish.slug}")
@@ -71,10 +73,15 @@ class Claims:
                 wish = self._contended[slug]
                 claim = registry.claim(self._connection, wish)
                 if isinstance(claim, Claim):
-                    self._created(claim)
+                    self._created(claim, wish)
                     return
                 if await claim.answers(self._server.limits.patience_s):
                     self._connection.send(taken(wish, claim))
+                    return
+                again_s = self._server.limits.quiet_s - claim.silent_s
+                held = slug in claim.agents and wish.line is None
+                if held and again_s > 0 and not self._comes_back(claim):
+                    self._connection.send(unsure(wish, claim, again_s))
                     return
                 if slug in claim.agents:
                     log.warning("%s: its holder does not answer, displaced", slug)
@@ -85,14 +92,24 @@ class Claims:
         finally:
             del self._contended[slug]
 
-    def _created(self, claim: Claim) -> None:
+    def _comes_back(self, holder: Connection) -> bool:
+        """Tell whether the holder may be this very process, on a socket that it has lost.
+
+        Clients that do not say who they are cannot be told apart. The older ones of them never
+        try again once they are refused, so a cut in the network would take their agents from
+        them: they are let in (flows.md §10).
+        """
+        return holder.client == self._connection.client
+
+    def _created(self, claim: Claim, wish: Registration) -> None:
         agent = claim.agent
         for sentence in substitutes(agent.payload):
             self._server.notice(sentence)
         if agent.line is not None:
             self._connection.send(events.LineCreated(number=agent.agent_id, agent_id=agent.slug))
         else:
-            answer = events.AgentResumed if claim.resumed else events.AgentCreated
+            resumed = claim.resumed or wish.resumes
+            answer = events.AgentResumed if resumed else events.AgentCreated
             self._connection.send(answer(agent_id=agent.slug))
         for session in tuple(agent.sessions.values()):
             if claim.resumed:
@@ -116,6 +133,21 @@ def taken(wish: Registration, holder: Connection) -> Event:
         agent_id=wish.agent_id,
         holder=who,
         holder_alive=True,
+    )
+
+
+def unsure(wish: Registration, holder: Connection, again_s: float) -> Event:
+    """Return the answer to whoever wants a name whose holder was heard, but does not answer.
+
+    The holder counts as alive for ``again_s`` more; then the next try may have the name.
+    """
+    return events.Error(
+        code="AGENT_CONFLICT",
+        error=f"AGENT_CONFLICT: agent '{wish.slug}' is already connected",
+        agent_id=wish.agent_id,
+        holder=UNSET if holder.client is None else dict(holder.client),
+        holder_alive=True,
+        retry_after_s=math.ceil(again_s),
     )
 
 

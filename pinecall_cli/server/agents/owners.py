@@ -84,6 +84,12 @@ class RegisteredAgent:
         return routed or self.slug.startswith("dev-")
 
     @property
+    def language(self) -> str | None:
+        """The language of its own, whatever channels and calls say."""
+        language = self.payload.get("language")
+        return language if isinstance(language, str) else None
+
+    @property
     def numbers(self) -> tuple[str, ...]:
         """The phone numbers it answers."""
         return tuple(ref for kind, ref in self.channels if kind == "phone" and ref is not None)
@@ -99,13 +105,15 @@ class RegisteredAgent:
 
 
 class Registration(NamedTuple):
-    """What `agent.create` or `line.create` asks for."""
+    """What `agent.create`, `agent.resume` or `line.create` asks for."""
 
     agent_id: str
     """As the user typed it; the number of a line."""
     payload: Mapping[str, Any]
     allowed_origins: tuple[str, ...] = ()
     line: PhoneLine | None = None
+    resumes: bool = False
+    """Whether the agent is wanted with the configuration that it has."""
 
     @property
     def slug(self) -> str:

@@ -31,6 +31,8 @@ DISPLACED = 4001
 """Close code of a socket whose last agent was taken from it (protocol README §6)."""
 REMEMBERED = 10_000
 """Names of agents that are kept in mind after they have gone."""
+REMEMBERED_ORIGINS = 2_000
+"""Characters of `allowed_origins` that are kept with a name; of more, none."""
 
 
 class Refused(Exception):
@@ -81,6 +83,11 @@ class Connection:
         seq, ts = self._stamps.next()
         self.post(codec.encode(structs.replace(event, seq=seq, ts=ts)))
 
+    @property
+    def silent_s(self) -> float:
+        """How long nothing has come in, in seconds."""
+        return self._now() - self.last_inbound
+
     def heard(self) -> None:
         """Note that a frame came in, whatever it was."""
         self.last_inbound = self._now()
@@ -123,7 +130,10 @@ class Registry:
         self._wall = wall
         self._agents: dict[tuple[str, str], RegisteredAgent] = {}
         self._sessions: dict[tuple[str, str], Session] = {}
-        self._known: dict[tuple[str, str], None] = {}
+        self._known: dict[tuple[str, str], tuple[str, ...]] = {}
+        """The ``allowed_origins`` that each name had last; the one registered longest ago first."""
+        self._turned_away: dict[tuple[str, str], Connection] = {}
+        """The names that found no place, and the connection that wants each."""
         self._change: asyncio.Future[None] | None = None
 
     # --- finding ---
@@ -148,6 +158,15 @@ class Registry:
     def has_known(self, org: Organisation, agent_id: str) -> bool:
         """Tell whether an agent of that slug or id was ever here, though it may be gone."""
         return any((org.id, slug) in self._known for slug in slugs_of(agent_id))
+
+    def found_no_place(self, org: Organisation, agent_id: str) -> bool:
+        """Tell whether somebody who is connected wants that agent here, and the server is full."""
+        return any((org.id, slug) in self._turned_away for slug in slugs_of(agent_id))
+
+    def let_in(self, org: Organisation, agent_id: str) -> tuple[str, ...]:
+        """Return the ``allowed_origins`` of an agent that is gone."""
+        known = (self._known.get((org.id, slug)) for slug in slugs_of(agent_id))
+        return next((origins for origins in known if origins is not None), ())
 
     def session(self, org: Organisation, call_id: str) -> Session | None:
         """Return a live session of an organisation."""
@@ -186,7 +205,7 @@ class Registry:
         name whose socket is gone while its sessions live on is taken over with them.
 
         Raises:
-            Refused: If the id is no name, or the server is full.
+            Refused: If the id is no name, there is nothing to resume, or the server is full.
         """
         slug = wish.slug
         if not slug:
@@ -199,10 +218,11 @@ class Registry:
         if holder is not None and holder is not connection:
             return holder
         resumed = agent is not None and holder is None
+        if agent is None and wish.resumes:
+            raise Refused("AGENT_NOT_FOUND", f"there is no agent `{wish.agent_id}` to resume")
         if agent is None:
             if wish.line is None:
-                self._check_capacity()
-                self._remember(connection.org, slug)
+                self._check_capacity(connection, slug)
             agent = RegisteredAgent(
                 connection.org, slug, wish.agent_id, connection, {}, (), self._wall()
             )
@@ -210,23 +230,32 @@ class Registry:
         if agent.connection is None:
             agent.connection, agent.since = connection, self._wall()
         agent.agent_id = wish.agent_id
-        agent.payload = dict(wish.payload)
-        agent.allowed_origins = wish.allowed_origins
+        if not wish.resumes:
+            agent.payload = dict(wish.payload)
+            agent.allowed_origins = wish.allowed_origins
         agent.line = wish.line
         if wish.line is not None:
             number = wish.line.number
             agent.channels["phone", number] = Channel("phone", number, {})
+        else:
+            self._remember(agent)
+        self._turned_away.pop((connection.org.id, slug), None)
         connection.agents[slug] = agent
         return Claim(agent, resumed)
 
-    def _remember(self, org: Organisation, slug: str) -> None:
-        self._known[org.id, slug] = None
+    def _remember(self, agent: RegisteredAgent) -> None:
+        key, origins = (agent.org.id, agent.slug), agent.allowed_origins
+        self._known.pop(key, None)
+        self._known[key] = origins if sum(map(len, origins)) <= REMEMBERED_ORIGINS else ()
         if len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
 
-    def _check_capacity(self) -> None:
+    def _check_capacity(self, connection: Connection, slug: str) -> None:
         used = sum(agent.line is None for agent in self._agents.values())
         if self.limit is not None and used >= self.limit:
+            self._turned_away[connection.org.id, slug] = connection
+            if len(self._turned_away) > REMEMBERED:
+                del self._turned_away[next(iter(self._turned_away))]
             raise Refused(
                 "SERVER_AT_CAPACITY",
                 f"SERVER_AT_CAPACITY: Maximum clients ({self.limit}) reached "
@@ -268,6 +297,9 @@ class Registry:
         """Note that a socket is gone; return the agents whose sessions live on without it."""
         connection.lost()
         self._changed()
+        self._turned_away = {
+            name: one for name, one in self._turned_away.items() if one is not connection
+        }
         for agent in tuple(connection.agents.values()):
             agent.connection = None
             agent.losses += 1

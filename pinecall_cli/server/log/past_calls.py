@@ -13,12 +13,12 @@ from typing import Any, Final
 from pinecall_cli.server.log.log_file import LoggedCall, read_calls
 
 SERVICES: Final = {
-    "chat": ["llm"],
-    "whatsapp": ["llm"],
-    "phone": ["telephony", "stt", "llm", "tts"],
-    "webrtc": ["stt", "llm", "tts"],
+    "chat": ("llm",),
+    "whatsapp": ("llm",),
+    "phone": ("telephony", "stt", "llm", "tts"),
+    "webrtc": ("stt", "llm", "tts"),
 }
-"""By channel: what a call made use of."""
+"""By channel: what a call made use of. Whose engines and models those were is not in the log."""
 
 
 def usage_rows(database: sqlite3.Connection, org: str, limit: int) -> list[dict[str, Any]]:
@@ -27,16 +27,19 @@ def usage_rows(database: sqlite3.Connection, org: str, limit: int) -> list[dict[
 
 
 def usage_row(database: sqlite3.Connection, call: LoggedCall) -> dict[str, Any]:
-    """Return a call with what it cost."""
+    """Return a call with what it cost; its duration is in whole seconds, as it is shown."""
     return {
         "callId": call.call_id,
         "credits": 0,
         "costUsd": 0,
-        "duration": call.duration_s or 0,
+        "duration": round(call.duration_s or 0),
         "events": counted(database, call),
         "startedAt": iso(call.started_at),
         "endedAt": None if call.ended_at is None else iso(call.ended_at),
-        "services": SERVICES.get(call.channel or "", []),
+        "services": [
+            {"service": service, "provider": "", "model": "", "credits": 0}
+            for service in SERVICES.get(call.channel or "", ())
+        ],
     }
 
 

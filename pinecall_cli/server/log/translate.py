@@ -194,7 +194,9 @@ class Translator:
         yield "user.speaking~", {"active": False}
 
     def _interim(self, event: events.UserSpeaking, seq: int, ts: float) -> Iterator[Draft]:
-        yield "user.message~", given(id=event.message_id) | {"text": event.text, "final": False}
+        # Its final words have an id of their own; readers put a turn's messages together.
+        id = f"turn_{self._turn}" if event.message_id is UNSET else event.message_id
+        yield "user.message~", {"id": id, "text": event.text, "final": False}
 
     def _said(self, event: events.UserMessage, seq: int, ts: float) -> Iterator[Draft]:
         data = {"id": event.message_id, "text": event.text, "final": True}

@@ -59,14 +59,14 @@ def dial(server: VoiceServer, connection: Connection, frame: commands.CallDial) 
     details = CallDetails(
         call_id=phone_call_id(),
         from_=from_,
-        to=to,
+        to=frame.to,  # a client finds its own call by this text
         direction="outbound",
         transport="phone",
         metadata={} if frame.metadata is UNSET else frame.metadata,
         language=language_of(config),
         started_at=server.wall(),
     )
-    outgoing = Outgoing(server, connection, agent, details, config, frame)
+    outgoing = Outgoing(server, connection, agent, to, details, config, frame)
     server.spawn(outgoing.run(), f"call {details.call_id}")
 
 
@@ -116,11 +116,13 @@ class Outgoing:
         server: VoiceServer,
         opener: Connection,
         agent: RegisteredAgent,
+        number: str,
         details: CallDetails,
         config: Mapping[str, Any],
         frame: commands.CallDial,
     ) -> None:
-        self._server, self._opener, self._agent = server, opener, agent
+        """``number`` is in its normal form; the details have it as it was typed."""
+        self._server, self._opener, self._agent, self._number = server, opener, agent, number
         self._details, self._frame = details, frame
         self._outlet: Outlet = server.outlet(agent, details.call_id)
         self._copy()
@@ -156,7 +158,7 @@ class Outgoing:
             self._agent,
             self._details.call_id,
             self._details.from_,
-            self._details.to,
+            self._number,
             max(0.0, min(timeout, LONGEST_RING_S)),
         )
         with self._waiting.on_the_books():
@@ -182,7 +184,7 @@ class Outgoing:
             self._server,
             self._agent,
             self._outlet,
-            replace(self._details, started_at=self._server.wall()),
+            replace(self._waiting.details, started_at=self._server.wall()),
             self._waiting.config,
             conversation=self._waiting.conversation,
             opening=Opening(greeting, after_turn=frame.detect_turn_end is True),

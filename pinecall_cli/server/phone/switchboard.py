@@ -198,8 +198,9 @@ class Switchboard:
     ) -> None:
         """Let a call go on with another number in the agent's place.
 
-        The message is said to the other side first. If the number does not answer, the call
-        stays with the agent, who is told why.
+        The message is said to the other side first, and so is what the application gave to say
+        before: "I connect you", then ``call.forward``, is the usual order. If the number does
+        not answer, the call stays with the agent, who is told why.
         """
         try:
             number = normalise_number(command.to)
@@ -208,8 +209,12 @@ class Switchboard:
             return
         if command.message:
             await session.say(command.message)
+        else:
+            await session.say_asked()
         details, agent = session.details, session.agent
-        there = details.from_ if details.direction == "inbound" else details.to
+        # What an agent dialled is kept as it was typed; it was a number, or nobody had answered.
+        inbound = details.direction == "inbound"
+        there = details.from_ if inbound else normalise_number(details.to)
         timeout = self._server.limits.ring_timeout_s
         dialled = Dialled(agent.org, agent, session.call_id, there, number, timeout)
         try:
@@ -284,7 +289,8 @@ class Switchboard:
         conversation = None
         if channel is not None and channel.ringing:
             waiting = await decide(server, agent, outlet, details, config)
-            config, conversation = waiting.config, waiting.conversation
+            details, config = waiting.details, waiting.config
+            conversation = waiting.conversation
         session = open_session(server, agent, outlet, details, config, conversation=conversation)
         return AgentCallee(server, session, outlet)
 

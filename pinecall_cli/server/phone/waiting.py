@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pinecall_cli.protocol import commands, events
@@ -91,6 +92,8 @@ class WaitingCall:
     def configure(self, patch: Mapping[str, Any]) -> None:
         """Change the configuration that the call will begin with."""
         self.config = dict(merge_payload(self.config, patch))
+        if isinstance(patch.get("language"), str):
+            self.details = replace(self.details, language=patch["language"])
         model = self.conversation.model
         if "llm" in patch:
             model = self._server.choose_model(patch["llm"])

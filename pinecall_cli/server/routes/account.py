@@ -29,11 +29,16 @@ from pinecall_cli.server.routes.log import Denied, number
 
 T = TypeVar("T")
 MOST_ROWS = 1_000
+MODELS: Final = [
+    {"service": "stt", "provider": "moonshine", "model": "tiny-en", "managed": True},
+    {"service": "tts", "provider": "hibari", "model": "heart", "managed": True},
+    {"service": "llm", "provider": "script", "model": "", "managed": True},
+]
+"""What this server runs by itself; any other model is whatever the environment has keys for."""
 CHANNELS: Final = ("chat", "phone", "webrtc", "whatsapp")
 NO_STORE = {"Cache-Control": "no-store"}
 
 HOSTED: Final = (
-    ("/api/orgs/me", ("GET",), "there are no accounts here, plans and credits"),
     ("/api/orgs/me/stats", ("GET",), "there are no accounts here, plans and credits"),
     ("/api/keys", ("GET", "POST"), "keys are given with `pinecall server --api-key`"),
     ("/api/twilio", ("GET", "POST"), "there is no carrier here"),
@@ -60,13 +65,12 @@ HOSTED_JSON: Final = (
     ("/api/memory/search", ("GET",), "nothing is remembered of contacts here"),
     ("/api/memory/{agent}/{contact}", ("GET", "DELETE"), "nothing is remembered of contacts here"),
     ("/api/models/access", ("GET",), "models are whatever the environment has keys for"),
-    ("/api/rates/models", ("GET",), "nothing is charged here"),
 )
 """Likewise, answered as JSON."""
 
 
 def routes(server: VoiceServer) -> list[BaseRoute]:
-    """Return an account's routes; all of them want a key."""
+    """Return an account's routes; all but the rates want a key."""
 
     def told(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request, org: Organisation) -> Response:
@@ -79,6 +83,9 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
 
     async def read(work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.wrap_future(server.journal.ask(work))
+
+    async def organisation(request: Request, org: Organisation) -> Response:
+        return JSONResponse(account(org), headers=NO_STORE)
 
     async def phones(request: Request, org: Organisation) -> Response:
         owners = (*server.registry.online(org), *server.registry.lines(org))
@@ -112,6 +119,11 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
             raise Denied(404, f"no conversation `{call[:100]}`")
         return JSONResponse(found, headers=NO_STORE)
 
+    async def rates(request: Request) -> Response:
+        services = ("stt", "tts", "llm")
+        managed = {one: [m["provider"] for m in MODELS if m["service"] == one] for one in services}
+        return JSONResponse({"models": MODELS, "managedProviders": managed})
+
     def hosted_only(sentence: str, *, json: bool) -> Answer:
         text = f"{sentence}: this is an embedded server, not the hosted service"
 
@@ -122,9 +134,11 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
 
     return [
         Route("/api/sdk/phone-numbers", told(phones), methods=["GET"]),
+        Route("/api/orgs/me", told(organisation), methods=["GET"]),
         Route("/api/usage/calls", told(usage), methods=["GET"]),
         Route("/api/conversations", told(conversations), methods=["GET"]),
         Route("/api/conversations/{id}", told(conversation), methods=["GET"]),
+        Route("/api/rates/models", rates, methods=["GET"]),
         *(
             Route(path, told(hosted_only(sentence, json=json)), methods=list(methods))
             for table, json in ((HOSTED, False), (HOSTED_JSON, True))
@@ -136,6 +150,23 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
 def failed(error: str, status: int) -> Response:
     """Return an error in a form that every client reads: `error`, or `detail`."""
     return JSONResponse({"success": False, "error": error, "detail": error}, status)
+
+
+def account(org: Organisation) -> dict[str, Any]:
+    """Return whose key it is. Clients that list numbers ask, and give up where nobody answers.
+
+    Nothing is charged, so there are no credits and no limit of them; every number may be dialled.
+    """
+    return {
+        "id": org.id,
+        "name": "Embedded server",
+        "slug": org.id,
+        "plan": "embedded",
+        "credits": 0,
+        "creditLimit": None,
+        "email": None,
+        "verified": True,
+    }
 
 
 def phone(number: str) -> dict[str, Any]:

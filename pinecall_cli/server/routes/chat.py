@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -13,6 +15,8 @@ from pinecall_cli.server.text.browser_chat import BrowserChat
 from pinecall_cli.server.text.chat import ChatSession
 from pinecall_cli.server.text.threads import thread_of
 
+log = logging.getLogger("pinecall.server")
+
 
 def routes(server: VoiceServer) -> list[BaseRoute]:
     """Return the chat socket's route. Its token is used up by the attempt, whatever comes of it."""
@@ -21,6 +25,9 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
         grant = server.tokens.consume(socket.query_params.get("token", ""), "chat")
         if grant is None:
             await deny(socket, 401, "the token is unknown, used or expired")
+            return
+        if not grant.good_from(socket.headers.get("origin")):
+            await deny(socket, 403, "the token was given to a page of another origin")
             return
         agent = server.registry.find(grant.org, grant.agent)
         if agent is None:
@@ -36,7 +43,8 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
             try:
                 await BrowserChat(server, socket, agent, grant.metadata, thread).serve()
             except PinecallError as problem:
-                await socket.send_text(chat.encode(chat.Refused(error=problem.message)))
+                log.warning("a page cannot write to %s: %s", agent.slug, problem.message)
+                await socket.send_text(chat.encode(chat.Refused(error=chat.UNANSWERED)))
                 await socket.close(1011, problem.code)
             except WebSocketDisconnect:
                 return  # it left before it began

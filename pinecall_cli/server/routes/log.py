@@ -1,6 +1,8 @@
 """The call log's routes: `/v1/attach`, a call's entries, and the calls there were.
 
-Whoever asks shows a stream token (``token=``), or the key itself: a command has it anyway.
+Whoever asks shows a stream token (``token=``), or the key itself: a command has it anyway. A page
+may read the answer exactly if it shows a token, at a time when a key's holder may have given it
+one; no page is told that it may send a key.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from starlette.requests import HTTPConnection, Request
@@ -64,37 +65,52 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
             refusal = JSONResponse({"detail": denied.detail}, denied.status)
             await socket.send_denial_response(refusal)
             return
-        session = None
-        if watched.call is not None:
-            session = server.registry.session(watched.org, watched.call)
         scope = "supervise" if access.grant is None else access.grant.scope
         try:
             await socket.accept()
-            obey = Supervision(server, session, scope)
+            obey = Supervision(server, watched.org, watched.call, scope)
             await Attachment(server, socket, watched, after=after, obey=obey).serve()
         except WebSocketDisconnect:
             return  # the reader has left: there is nothing to clear up
 
     return [
         WebSocketRoute("/v1/attach", attach),
-        Route("/v1/calls", answering(partial(listed, server))),
-        Route("/v1/calls/{call_id}/events", answering(partial(events, server))),
-        Route("/v1/agents/{slug}/calls", answering(partial(listed, server))),
+        answering(server, "/v1/calls", listed),
+        answering(server, "/v1/calls/{call_id}/events", events),
+        answering(server, "/v1/agents/{slug}/calls", listed),
     ]
 
 
 def answering(
-    answer: Callable[[Request], Awaitable[Response]],
-) -> Callable[[Request], Awaitable[Response]]:
-    """Return a route whose refusals are told as all errors are."""
+    server: VoiceServer, path: str, answer: Callable[[VoiceServer, Request], Awaitable[Response]]
+) -> Route:
+    """Return a route whose refusals are told as all errors are; preflights are answered."""
 
     async def answered(request: Request) -> Response:
+        headers = readable(server, request)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
         try:
-            return await answer(request)
+            told = await answer(server, request)
         except Denied as denied:
-            return JSONResponse({"detail": denied.detail}, denied.status)
+            told = JSONResponse({"detail": denied.detail}, denied.status)
+        told.headers.update(headers)
+        return told
 
-    return answered
+    return Route(path, answered, methods=["GET", "OPTIONS"])
+
+
+def readable(server: VoiceServer, request: Request) -> dict[str, str]:
+    """Return the headers that say which page may ask, and read what it is told."""
+    headers = {"Cache-Control": "no-store", "Vary": "Origin"}
+    origin = request.headers.get("origin")
+    shown = "token" in request.query_params
+    if origin is not None and shown and server.tokens.anywhere("stream"):
+        headers["Access-Control-Allow-Origin"] = origin
+        if request.method == "OPTIONS":
+            headers["Access-Control-Allow-Methods"] = "GET"
+            headers["Access-Control-Allow-Headers"] = "Content-Type"
+    return headers
 
 
 # --- who asks, and for what ---
@@ -200,7 +216,7 @@ async def events(server: VoiceServer, request: Request) -> Response:
     last = page.entries[-1].seq if page.entries else after
     more = "false" if page.complete else "true"
     body = f'{{"entries":[{entries}],"last_seq":{last},"has_more":{more}}}'
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+    return Response(body, media_type="application/json")
 
 
 async def listed(server: VoiceServer, request: Request) -> Response:
@@ -218,8 +234,7 @@ async def listed(server: VoiceServer, request: Request) -> Response:
         )
     )
     rows = [row(server, access.org, call) for call in calls]
-    headers = {"Cache-Control": "no-store"}
-    return JSONResponse({"calls": rows, "last_seq": newest}, headers=headers)
+    return JSONResponse({"calls": rows, "last_seq": newest})
 
 
 def row(server: VoiceServer, org: Organisation, call: LoggedCall) -> dict[str, Any]:

@@ -131,7 +131,8 @@ async def take(
     if channel is not None and channel.ringing:
         rings = partial(line.attach, emit=outlet.emit)
         waiting = await decide(server, agent, outlet, details, config, rings)
-        config, conversation = waiting.config, waiting.conversation
+        details, config = waiting.details, waiting.config
+        conversation = waiting.conversation
     session = open_session(server, agent, outlet, details, config, conversation=conversation)
     line.attach(session, outlet.emit)
     await hold(server, session, outlet, line)

@@ -1,6 +1,6 @@
 """What any page may ask before it calls: how an agent can be reached, and by which ICE servers.
 
-Nothing here is secret and nothing is changed, so every page may read it.
+Nothing is changed here and nothing kept from anybody, so every page may read it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from starlette.routing import BaseRoute, Route
 from pinecall_cli.protocol.origins import origin_allowed
 from pinecall_cli.server.agents.registry import RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.hosts import is_loopback
+from pinecall_cli.server.webrtc.ice import for_page
 
-STUN = "stun:stun.l.google.com:19302"
-"""The one that browsers' clients fall back to themselves."""
 EVERYBODY = {"Access-Control-Allow-Origin": "*"}
 
 
@@ -33,7 +31,9 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
         return JSONResponse(described(agent), headers=EVERYBODY)
 
     async def ice(request: Request) -> Response:
-        return JSONResponse({"iceServers": ice_servers(request)}, headers=EVERYBODY)
+        servers = for_page(server.ice_servers, request.headers.get("host"))
+        headers = {**EVERYBODY, "Cache-Control": "no-store"}
+        return JSONResponse({"iceServers": servers}, headers=headers)
 
     return [
         Route("/api/sdk/agent-info/{agent}", readable(info), methods=["GET", "OPTIONS"]),
@@ -72,15 +72,7 @@ def described(agent: RegisteredAgent) -> dict[str, Any]:
     channels: list[dict[str, Any]] = [{"type": "webrtc"}, {"type": "chat"}]
     if agent.numbers:
         channels.append({"type": "phone", "numbers": list(agent.numbers)})
+    for channel in agent.channels.values():
+        if channel.type == "whatsapp" and channel.phone is not None:
+            channels.append({"type": "whatsapp", "phone": channel.phone})
     return {"agent": agent.slug, "channels": channels}
-
-
-def ice_servers(request: Request) -> list[dict[str, str]]:
-    """Return what a browser needs to find its way: nothing where it came over the loopback.
-
-    There, one that cannot be reached costs it two seconds.
-    """
-    address = request.scope.get("server")
-    if address is not None and is_loopback(str(address[0])):
-        return []
-    return [{"urls": STUN}]

@@ -26,11 +26,14 @@ from pinecall_cli.server.speech.audio_api import (
     request_id,
     unless_gone,
 )
+from pinecall_cli.server.speech.encoding import Encoding, encoding_of
 from pinecall_cli.server.speech.sending import Sending
 
 LARGEST_BODY = 128 * 1024
 """Bytes: 5,000 characters are 60 KB where each is written as two escapes."""
 SAMPLE = "Hello! This is how I sound on a call. How can I help you today?"
+DEFAULT_PROVIDER = "elevenlabs"
+"""Whose voices a client asks for that was told of no other: here, those there are."""
 OFFLINE = frozenset({"", "offline", "local"})
 """Providers by which all voices here are meant."""
 
@@ -52,16 +55,17 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
 
     async def listed(request: Request) -> Response:
         organisation_of(server, request)
-        return listing(request)
+        return listing(request, request.query_params.get("provider", ""))
 
     async def listed_for_all(request: Request) -> Response:
-        return listing(request)
+        provider = request.query_params.get("provider", DEFAULT_PROVIDER)
+        return listing(request, "" if provider == DEFAULT_PROVIDER else provider)
 
     async def preview(request: Request) -> Response:
         for voice in matching(request.query_params.get("provider", "")):
             if request.query_params.get("voice", voice.alias) == voice.alias:
-                sound = await previews.of(voice)
-                return Response(sound, media_type="audio/wav", headers=READABLE)
+                sound, media_type = await previews.of(voice)
+                return Response(sound, media_type=media_type, headers=READABLE)
         raise ApiError(404, "BAD_VOICE", "this server has no such voice")
 
     return [
@@ -81,7 +85,7 @@ async def spoken(
     """Return the answer to a request; ``over`` is called when nothing more is being made.
 
     Raises:
-        ApiError: If the server is stopping.
+        ApiError: If the server is stopping, or has no encoder.
         EngineError: If there is no voice here.
         Gone: If whoever asked has left.
     """
@@ -98,30 +102,33 @@ async def spoken(
         "X-Pinecall-Characters": str(len(wish.input)),
         "Cache-Control": "no-store",
     }
+    encoding = await server.audio_worker.run(encoding_of, wish.format, wish.rate)
     if wish.format == "wav" and not wish.timestamps:
-        sound = await unless_gone(request, file_of(server, wish))
+        sound = await unless_gone(request, file_of(server, wish, encoding))
         length = aloud.audio_ms(len(sound) - len(wav_header(wish.rate, 0)), wish.rate)
         over()
         headers |= {"X-Pinecall-Audio-Ms": str(length)}
         return Response(sound, media_type="audio/wav", headers=headers)
     voice = (await server.engines.wait()).synthesiser
     if wish.timestamps:
-        chunks = aloud.told(wish, number, voice, server.audio_worker)
+        chunks = aloud.told(wish, encoding, number, voice, server.audio_worker)
         media_type = "text/event-stream"
     else:
-        chunks, media_type = aloud.sound(wish, voice, server.audio_worker), "audio/pcm"
+        chunks = aloud.sound(wish, encoding, voice, server.audio_worker)
+        media_type = aloud.FORMATS[wish.format]
     return Sending(server, chunks, media_type=media_type, headers=headers, over=over)
 
 
-async def file_of(server: VoiceServer, wish: SpeechRequest) -> bytes:
-    """Return a text as a WAV file, whose header says how long it is.
+async def file_of(server: VoiceServer, wish: SpeechRequest, encoding: Encoding) -> bytes:
+    """Return a text as a file: MP3 if that is wished, else WAV, whose header says how long it is.
 
     Raises:
         EngineError: If there is no voice here, or it breaks.
     """
     voice = (await server.engines.wait()).synthesiser
-    sound = b"".join([chunk async for chunk in aloud.sound(wish, voice, server.audio_worker)])
-    return wav_header(wish.rate, len(sound)) + sound
+    chunks = aloud.sound(wish, encoding, voice, server.audio_worker)
+    sound = b"".join([chunk async for chunk in chunks])
+    return sound if wish.format == "mp3" else wav_header(wish.rate, len(sound)) + sound
 
 
 # --- the voices ---
@@ -132,16 +139,23 @@ class Previews:
 
     def __init__(self, server: VoiceServer) -> None:
         self._server = server
-        self._made: dict[OfflineVoice, bytes] = {}
+        self._made: dict[OfflineVoice, tuple[bytes, str]] = {}
         self._making = asyncio.Lock()
 
-    async def of(self, voice: OfflineVoice) -> bytes:
-        """Return a WAV file; raises as `file_of` does."""
+    async def of(self, voice: OfflineVoice) -> tuple[bytes, str]:
+        """Return a file and its media type, WAV's without an encoder; raises as `file_of` does."""
         async with self._making:
             if voice not in self._made:
-                wish = SpeechRequest(input=SAMPLE, voice=voice.alias)
-                self._made[voice] = await file_of(self._server, wish)
+                try:
+                    self._made[voice] = await self._make(voice, "mp3")
+                except ApiError:
+                    self._made[voice] = await self._make(voice, "wav")
         return self._made[voice]
+
+    async def _make(self, voice: OfflineVoice, format: str) -> tuple[bytes, str]:
+        wish = SpeechRequest(SAMPLE, voice.alias, response_format=format)
+        encoding = await self._server.audio_worker.run(encoding_of, format, wish.rate)
+        return await file_of(self._server, wish, encoding), aloud.FORMATS[format]
 
 
 def matching(provider: str, language: str = "") -> list[OfflineVoice]:
@@ -154,10 +168,9 @@ def matching(provider: str, language: str = "") -> list[OfflineVoice]:
     ]
 
 
-def listing(request: Request) -> Response:
-    """Answer with the voices of this server (rest.md §3.5): those asked for, or all."""
-    query = request.query_params
-    found = matching(query.get("provider", ""), query.get("language", ""))
+def listing(request: Request, provider: str) -> Response:
+    """Answer with the voices of this server (rest.md §3.5): those of a provider, or all."""
+    found = matching(provider, request.query_params.get("language", ""))
     rows = [row(request, voice) for voice in found]
     return JSONResponse({"success": True, "voices": rows, "total": len(rows)}, headers=READABLE)
 

@@ -1,8 +1,8 @@
 """``/webrtc/token``, ``/chat/token``, ``/stream/token``: who may have one, and what is in it.
 
 The first two want a key, or a page whose origin is allowed; the third a key. A page may read the
-answer exactly if its origin is one of the agent's `allowed_origins`: the answer names that origin
-and never ``*``, and no page is told that it may send a key.
+answer exactly if its origin is one of the agent's `allowed_origins`, or was before the agent went:
+the answer names that origin and never ``*``, and no page is told that it may send a key.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def for_sessions(server: VoiceServer, channel: Channel) -> Answer:
         org = server.organisations.of_header(request.headers.get("authorization"))
         agents = asked(server, request, org)
         headers = {"Cache-Control": "no-store", "Vary": "Origin"}
-        if any(origin_allowed(origin, agent.allowed_origins) for agent in agents):
+        if origin_allowed(origin, letting_in(server, request, org, agents)):
             headers["Access-Control-Allow-Origin"] = origin or ""
         if request.method == "OPTIONS":
             return Response(status_code=204, headers=headers)
@@ -120,9 +120,30 @@ def asked(
 ) -> list[RegisteredAgent]:
     """Return the agents a request may mean: of ``org``, or of any organisation."""
     name = request.query_params.get("agent_id", "")
-    orgs = tuple(server.organisations) if org is None else (org,)
-    found = (server.registry.find(org, name) for org in orgs)
+    found = (server.registry.find(one, name) for one in meant(server, org))
     return [agent for agent in found if agent is not None]
+
+
+def meant(server: VoiceServer, org: Organisation | None) -> tuple[Organisation, ...]:
+    """Return the organisations that a request may mean: the one whose key it brought, or all."""
+    return tuple(server.organisations) if org is None else (org,)
+
+
+def letting_in(
+    server: VoiceServer,
+    request: Request,
+    org: Organisation | None,
+    agents: list[RegisteredAgent],
+) -> list[str]:
+    """Return the origins whose pages may read the answer.
+
+    Those that the agents allow; if there are none, those that they allowed while they were there:
+    so a page can tell an agent that is offline from a server that is gone.
+    """
+    if agents:
+        return [pattern for agent in agents for pattern in agent.allowed_origins]
+    name, orgs = request.query_params.get("agent_id", ""), meant(server, org)
+    return [pattern for one in orgs for pattern in server.registry.let_in(one, name)]
 
 
 def session_grant(
@@ -156,7 +177,7 @@ def session_grant(
     if org is None and origin is None:
         raise Denied(401, "no API key, and no Origin that could stand in for it")
     if not agents:
-        raise offline(query["agent_id"])
+        raise offline(server, meant(server, org), query["agent_id"])
     if org is None:
         agents = [one for one in agents if origin_allowed(origin, one.allowed_origins)]
         if not agents:
@@ -186,7 +207,7 @@ async def stream_grant(server: VoiceServer, request: Request) -> Grant:
     for name in names:
         agent = server.registry.find(org, name)
         if agent is None:
-            raise offline(name)
+            raise offline(server, (org,), name)
         slugs[agent.slug] = None
     first, *others = slugs
     scope = query.get("scope", "observe")
@@ -217,8 +238,10 @@ async def agent_of(server: VoiceServer, org: Organisation, call_id: str) -> str 
     return found[0].agent if found else None
 
 
-def offline(name: str) -> Denied:
-    """Return the answer about an agent that is not there."""
+def offline(server: VoiceServer, orgs: tuple[Organisation, ...], name: str) -> Denied:
+    """Return the answer about an agent that is not there, or for which there is no room."""
+    if any(server.registry.found_no_place(org, name) for org in orgs):
+        return Denied(503, f"SERVER_AT_CAPACITY: there is no place for agent '{name}'")
     return Denied(404, f"Agent '{name}' is not online")
 
 

@@ -129,8 +129,7 @@ def scribe_of(server: VoiceServer, asking: HTTPConnection) -> Organisation | Non
     One that a page was given is good from pages of that origin alone.
     """
     grant = server.tokens.consume(asking.query_params.get("token", ""), "chat")
-    origin = asking.headers.get("origin")
-    if grant is None or (grant.origin is not None and origin not in (None, grant.origin)):
+    if grant is None or not grant.good_from(asking.headers.get("origin")):
         return None
     return grant.org
 

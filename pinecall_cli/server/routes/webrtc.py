@@ -8,7 +8,6 @@ has got one lately.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,10 +25,10 @@ from pinecall_cli.server import bodies
 from pinecall_cli.server.agents.registry import RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.calls import hold, language_of, open_session
-from pinecall_cli.server.routes.public import STUN
 from pinecall_cli.server.routes.tokens import Denied
 from pinecall_cli.server.tokens import Grant
 from pinecall_cli.server.voice.session import CallDetails
+from pinecall_cli.server.webrtc.ice import for_us
 from pinecall_cli.server.webrtc.load import NoWebRtcError, peer_class
 from pinecall_cli.server.webrtc.page import Page
 
@@ -128,8 +127,7 @@ def called(server: VoiceServer, request: Request, grant: Grant) -> RegisteredAge
     Raises:
         Denied: If the page may not call it, or it is gone.
     """
-    origin = request.headers.get("origin")
-    if grant.origin is not None and origin is not None and origin != grant.origin:
+    if not grant.good_from(request.headers.get("origin")):
         raise Denied(403, "the token was given to a page of another origin")
     agent = server.registry.find(grant.org, grant.agent)
     if agent is None:
@@ -149,25 +147,14 @@ async def connecting(server: VoiceServer, request: Request, peers: set[Peer]) ->
     except NoWebRtcError as missing:
         raise Denied(501, f"{missing.message}; {missing.fix}") from None
     except EngineError as broken:
-        raise Denied(503, broken.message) from None
+        log.warning("a page cannot call: %s", broken.message)
+        raise Denied(503, "speech is missing or broken here; the server's log says why") from None
     if server.draining:
         raise Denied(503, "the server is stopping")
     if len(peers) >= server.limits.page_calls:
         raise Denied(503, "SERVER_AT_CAPACITY: too many pages are calling")
-    return peer(ice_servers(request))
-
-
-def ice_servers(request: Request) -> list[str]:
-    """Return whom to ask how this machine is seen from where the page is.
-
-    Nobody, if the page is in the same network: a server that cannot be reached costs 5 s.
-    """
     page = request.client.host if request.client else ""
-    try:
-        near = ipaddress.ip_address(page).is_private
-    except ValueError:
-        near = False
-    return [] if near else [STUN]
+    return peer(for_us(server.ice_servers, request.headers.get("host"), page))
 
 
 def details_of(

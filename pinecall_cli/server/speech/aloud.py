@@ -17,6 +17,7 @@ from pinecall_cli.engines.worker import Worker, unhurried
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol.codec import REMOTE_FAULTS
 from pinecall_cli.server.speech.audio_api import ApiError
+from pinecall_cli.server.speech.encoding import Encoding
 from pinecall_cli.server.voice.sentences import Sentences
 from pinecall_cli.server.voice.speaking import SENTENCE_GAP_MS
 
@@ -24,7 +25,7 @@ Chunks = AsyncGenerator[bytes, None]
 
 LONGEST_TEXT: Final = 5_000
 """Characters."""
-FORMATS: Final = {"pcm": "audio/pcm", "wav": "audio/wav"}
+FORMATS: Final = {"pcm": "audio/pcm", "wav": "audio/wav", "mp3": "audio/mpeg"}
 RATES: Final = (16_000, 24_000)
 SLOWEST, FASTEST = 0.5, 2.0
 """What the offline voice can be asked for; beyond it nobody understands it."""
@@ -76,7 +77,7 @@ def read_request(body: bytes) -> SpeechRequest:
     check_model(wish.model)
     check_language(wish.language)
     if wish.format not in FORMATS:
-        message = "this server writes `pcm` and `wav`; it has no encoder for anything else"
+        message = f"`response_format` is none of {', '.join(FORMATS)}"
         raise ApiError(400, "FORMAT_UNSUPPORTED", message)
     if wish.rate not in RATES:
         raise ApiError(400, "BAD_REQUEST", f"`sample_rate` is none of {RATES[0]}, {RATES[1]}")
@@ -159,15 +160,22 @@ def resampled(pcm: bytes, rate_in: int, rate_out: int) -> bytes:
 # --- the answer: sound, or server-sent events with sound in them ---
 
 
-async def sound(wish: SpeechRequest, synthesiser: Synthesiser, worker: Worker) -> Chunks:
-    """Yield the text as plain sound; raises as `pieces` does."""
+async def sound(
+    wish: SpeechRequest, encoding: Encoding, synthesiser: Synthesiser, worker: Worker
+) -> Chunks:
+    """Yield the text as sound, without a WAV file's header; raises as `pieces` does."""
     async with aclosing(pieces(wish, synthesiser, worker)) as spoken:
         async for piece in spoken:
-            yield piece.pcm
+            yield await worker.run(encoding.encode, piece.pcm)
+    yield encoding.end()
 
 
 async def told(
-    wish: SpeechRequest, request_id: str, synthesiser: Synthesiser, worker: Worker
+    wish: SpeechRequest,
+    encoding: Encoding,
+    request_id: str,
+    synthesiser: Synthesiser,
+    worker: Worker,
 ) -> Chunks:
     """Yield the lines of an answer with timestamps: audio in chunks of a second, then its words."""
     start = {"type": "start", "request_id": request_id}
@@ -181,7 +189,8 @@ async def told(
             async for piece in spoken:
                 total += len(piece.pcm)
                 for at in range(0, len(piece.pcm), second):
-                    yield audio_line(piece.pcm[at : at + second])
+                    made = await worker.run(encoding.encode, piece.pcm[at : at + second])
+                    yield audio_line(made)
                 for word in piece.words:
                     yield line(
                         {"type": "word", "word": word.text, "start": word.start, "end": word.end}
@@ -189,6 +198,8 @@ async def told(
     except EngineError as problem:
         yield line({"type": "error", "code": "UPSTREAM_ERROR", "error": problem.message})
     else:
+        if rest := encoding.end():
+            yield audio_line(rest)
         done = {"type": "done", "characters": len(wish.input)}
         yield line(done | {"audio_ms": audio_ms(total, wish.rate)})
     yield b"data: [DONE]\n\n"

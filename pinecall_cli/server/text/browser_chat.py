@@ -151,6 +151,8 @@ def frame_of(event: Event) -> chat.ChatFrame | None:
             return chat.ChatToolResult(
                 tool_call_id=text_of(event.tool_call_id), name=event.name, result=event.result
             )
+        case events.LlmChatError(code=str()):
+            return chat.ChatError(error=chat.UNANSWERED)
         case events.LlmChatError(error=error):
             return chat.ChatError(error=error)
         case _:

@@ -355,7 +355,8 @@ class ChatSession:
             self._reply.set_result(text)
 
     def _greet(self) -> None:
-        greeting = greeting_for(self._config.get("greeting"), self._language or None)
+        spoken, own = self._language or None, self.agent.language
+        greeting = greeting_for(self._config.get("greeting"), spoken, own)
         if self._config.get("greetingInChat") is not True or not greeting:
             return
         text = self.conversation.expand(greeting)

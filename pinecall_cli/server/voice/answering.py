@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol
 
-from msgspec import structs
+from msgspec import UnsetType, structs
 
 from pinecall_cli.audio.pcm import AUDIBLE_DBFS, first_above
 from pinecall_cli.engines.types import EndOfTurn, Recogniser
@@ -34,7 +34,7 @@ from pinecall_cli.server.voice.orders import (
 )
 from pinecall_cli.server.voice.own_words import OwnWords
 from pinecall_cli.server.voice.replies import Voice, one
-from pinecall_cli.server.voice.speaking import RATE, Said, Speaker, Utterance
+from pinecall_cli.server.voice.speaking import RATE, Reason, Said, Speaker, Utterance
 from pinecall_cli.server.voice.turn import Turns
 
 JUDGED_MS = 8_000
@@ -78,6 +78,8 @@ class Answering:
         self._emit, self._spawn, self._failed, self._clock = emit, spawn, failed, clock
         self._reply: tuple[asyncio.Task[None], Utterance] | None = None
         self._greeting: Utterance | None = None
+        self._known: str | UnsetType = ""
+        """The last message that the history had before its turn was over."""
         self._watch: Stopwatch | None = None
         self.words = OwnWords(
             lambda utterance, pieces: spawn(self._say(utterance, pieces)),
@@ -110,8 +112,19 @@ class Answering:
         await self._say(utterance, one(text))
         await self._voice.heard(utterance)
 
+    async def say_asked(self) -> None:
+        """Return when the texts that the application gave by now were heard or cut off."""
+        last = self._speaker.asked
+        if last is not None:
+            await self._voice.heard(last)
+
     def cancel(self, message: str | None) -> None:
         """Take back one message, or what is being said now; what comes after it stays."""
+        if message is None:
+            current = self._speaker.current or (self._reply and self._reply[1])
+            if current is None:
+                return
+            message = current.message_id
         self._forget(message)
         self._speaker.cancel(message)
 
@@ -127,7 +140,7 @@ class Answering:
 
     def close(self) -> None:
         """Say and answer nothing more."""
-        self._give_up()
+        self._give_up("cancelled")
         self._speaker.interrupt("cancelled")
         self._report()
 
@@ -145,7 +158,15 @@ class Answering:
         self._greeting = Utterance(message_id(), turn_id=turn_id, text=text)
         self._reply = self._spawn(self._say(self._greeting, one(text))), self._greeting
 
-    async def _say(self, utterance: Utterance, pieces: AsyncIterator[str]) -> None:
+    def _say(self, utterance: Utterance, pieces: AsyncIterator[str]) -> Coroutine[Any, Any, None]:
+        """Queue an utterance, and return the work of speaking it.
+
+        It has its place at once: whatever is commanded next can already take it back.
+        """
+        self._speaker.enqueue(utterance)
+        return self._speak(utterance, pieces)
+
+    async def _speak(self, utterance: Utterance, pieces: AsyncIterator[str]) -> None:
         await self._voice.speak(
             utterance, pieces, queued=True, first_audio=lambda: self._mark("first_audio")
         )
@@ -177,6 +198,8 @@ class Answering:
             case Emit(event=event):
                 if isinstance(event, events.UserMessage):
                     self.words.asked = event.message_id
+                if isinstance(event, events.EagerTurn):
+                    self._announced(event)
                 if isinstance(event, events.TurnEnd) and self._opening and self._opening.after_turn:
                     event = structs.replace(event, source="bot")
                 self._emit(event)
@@ -191,13 +214,13 @@ class Answering:
                 if self._opening is not None and self._greeting and not self._greeting.over:
                     self._opening.cut()
                 self._greeting = None
-                self._give_up()
+                self._give_up("continuation")
                 self._conversation.retract()
                 self._speaker.interrupt("continuation")
                 self._report()
             case CutIn():
                 self._watch = self._greeting = None
-                self._give_up()
+                self._give_up("user_spoke")
                 self._speaker.interrupt("user_spoke")
                 self._report()
 
@@ -208,23 +231,41 @@ class Answering:
             return
         self._watch = Stopwatch(answer)
         if self._conversation.model is None:
-            self._conversation.add("user", answer.text)
+            if answer.message_id != self._known:
+                self._conversation.add("user", answer.text)
             return
         utterance = Utterance(message_id(), turn_id=answer.turn_id)
         self._reply = self._spawn(self._answer(answer, utterance)), utterance
 
-    def _give_up(self) -> None:
+    def _announced(self, eager: events.EagerTurn) -> None:
+        """Let the history have a turn that is probably over before an early reply to it.
+
+        The reply may have been heard when the turn is over for certain. Should the turn go on
+        instead, `Continue` takes its words back.
+        """
+        if self._conversation.model is None and isinstance(eager.text, str):
+            self._known = eager.message_id
+            self._conversation.add("user", eager.text)
+
+    def _give_up(self, reason: Reason) -> None:
         """Stop producing replies: whatever is generated or streamed now will not be heard."""
-        if self._reply is not None:
-            self._reply[0].cancel()
-            self._reply = None
+        self._drop_reply(reason)
         self._forget(None)
 
     def _forget(self, message: str | None) -> None:
         self.words.forget(message)
         if self._reply is not None and message == self._reply[1].message_id:
-            self._reply[0].cancel()
-            self._reply = None
+            self._drop_reply("cancelled")
+
+    def _drop_reply(self, reason: Reason) -> None:
+        """Stop the model; of a reply that has not reached the speaker, nobody else will tell."""
+        if self._reply is None:
+            return
+        (task, utterance), self._reply = self._reply, None
+        pending = not task.done() and not utterance.audio and not self._speaker.holds(utterance)
+        task.cancel()
+        if pending:
+            self._emit(events.MessageAborted(message_id=utterance.message_id, reason=reason))
 
     async def _decode(self, order: Decode) -> None:
         end, upto = order.end, None

@@ -34,6 +34,8 @@ class Hearing:
         """Bytes dropped from the front so far."""
         self._watched = 0
         """Bytes the VAD has seen."""
+        self.probability = 0.0
+        """The VAD's, that somebody spoke in the last frame it has seen."""
 
     @property
     def position(self) -> int:
@@ -59,7 +61,8 @@ class Hearing:
             frame = bytes(self._audio[at : at + self._frame_bytes])
             self._watched += self._frame_bytes
             end = self._watched // BYTES_PER_MS
-            edge = self._activity.push(end, self._vad.probability(frame))
+            self.probability = self._vad.probability(frame)
+            edge = self._activity.push(end, self.probability)
             if isinstance(edge, VoiceStopped):
                 edge = VoiceStopped(self._audible_end(edge.last))
             if edge is not None:

@@ -7,10 +7,11 @@ valid at any moment, also after ``kill -9``. Files and folder are their owner's 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +23,12 @@ from pinecall_cli.server.voice.tape import Tape
 
 log = logging.getLogger("pinecall.server")
 
+PAIR_BYTES = 4
+"""Of one sample of each side."""
 BATCH = 25
 """Frames written at once: half a second."""
+LONGEST_S = 1_800.0
+"""Of a recording that an agent asks for, unless it says another length (config.md §9)."""
 
 
 class Recorder:
@@ -35,6 +40,7 @@ class Recorder:
         call_id: str,
         rate: int = RATE,
         *,
+        longest_s: float | None = None,
         failed: Callable[[PinecallError], None] = lambda problem: None,
     ) -> None:
         """Open the files.
@@ -43,6 +49,7 @@ class Recorder:
             folder: Where to; it is made if it is not there.
             call_id: The call.
             rate: Of both sides' frames, in Hz.
+            longest_s: Seconds of sound after which no more is kept; None for all of it.
             failed: Told, from another thread, why no more is recorded; the call goes on.
 
         Raises:
@@ -65,12 +72,18 @@ class Recorder:
         self._text = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
         self._work: queue.SimpleQueue[bytes | str | None] = queue.SimpleQueue()
         self._pairs: list[bytes] = []
+        self._room = None if longest_s is None else round(longest_s * rate) * PAIR_BYTES
+        """Bytes of sound that may still be kept."""
         self._thread = threading.Thread(target=self._write, name="recording", daemon=True)
         self._thread.start()
 
     def hear(self, caller: bytes, agent: bytes) -> None:
         """Take both sides' frames of one position."""
-        self._pairs.append(interleave(caller, agent))
+        pair = interleave(caller, agent)
+        if self._room is not None:
+            pair = pair[: self._room]
+            self._room -= len(pair)
+        self._pairs.append(pair)
         if len(self._pairs) >= BATCH:
             self._flush()
 
@@ -132,6 +145,14 @@ def remember(wav: Path, recordings: Path) -> None:
         log.info("%s: no link to it in %s: %s", wav, recordings, said(problem))
 
 
+def longest_of(media: object) -> float:
+    """Return how many seconds of a call an agent's ``media`` lets be recorded."""
+    asked = media.get("maxDurationSeconds") if isinstance(media, Mapping) else None
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        return LONGEST_S
+    return float(asked) if 0 <= asked < math.inf else LONGEST_S
+
+
 def cannot_record(folder: Path, problem: OSError) -> PinecallError:
     """Return the error for a folder that cannot be written to."""
     return InfrastructureError(
@@ -149,18 +170,20 @@ def recorded(
     subscribe: Callable[[Callable[[str], None]], Callable[[], None]],
     *,
     recordings: Path | None,
+    longest_s: float | None,
     failed: Callable[[PinecallError], None],
 ) -> Iterator[None]:
     """Record a call while the block runs, ``call.ended`` included; not at all without a folder.
 
-    A link in ``recordings`` leads to one that is kept elsewhere. A disk that cannot be written to
+    After ``longest_s`` its sound is kept no more, its events are. A link in ``recordings`` leads
+    to one that is kept elsewhere. A disk that cannot be written to
     is said once in the log and to ``failed``, and costs no call.
     """
     if folder is None:
         yield
         return
     try:
-        recorder = Recorder(folder, call_id, failed=failed)
+        recorder = Recorder(folder, call_id, longest_s=longest_s, failed=failed)
     except PinecallError as problem:
         log.error("%s", problem.message)
         failed(problem)

@@ -78,14 +78,12 @@ class Voice:
     ) -> bool:
         """Speak ``pieces`` as ``utterance``; return whether there was anything to say.
 
-        The utterance joins the queue with its first sentence, or at once when ``queued``: what
-        the application says keeps the order it was said in. Text is split at sentence ends, so
-        that speech starts with the first sentence, not with the last token.
+        The utterance joins the queue with its first sentence, unless it is ``queued`` already:
+        what the application says keeps the order it was said in. Text is split at sentence ends,
+        so that speech starts with the first sentence, not with the last token.
         """
         spoke = False
         sentences = Sentences()
-        if queued:
-            self._speaker.enqueue(utterance)
         try:
             async with aclosing(pieces) as stream:  # type: ignore[type-var]
                 async for piece in stream:

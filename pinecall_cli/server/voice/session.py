@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
+from msgspec import UnsetType
+
 from pinecall_cli.engines.types import EndOfTurn, Model, Recogniser, Synthesiser, Vad
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol import commands, events
@@ -32,6 +34,7 @@ from pinecall_cli.server.voice.keys import Keypad
 from pinecall_cli.server.voice.limits import Expire, Limits
 from pinecall_cli.server.voice.line_part import LinePart
 from pinecall_cli.server.voice.lines import Line
+from pinecall_cli.server.voice.meters import Meters
 from pinecall_cli.server.voice.opening import Opening
 from pinecall_cli.server.voice.replies import Voice
 from pinecall_cli.server.voice.speaking import FRAME_MS, SILENCE, Speaker
@@ -103,6 +106,7 @@ class VoiceSession:
         self.tape = Tape(self.hearing.audio)
         self.turns = Turns(self._rules(), mint=message_id, epoch=details.started_at)
         self.limits = Limits(session_limits(self.config.get("session_limits")))
+        self.meters = Meters(self.config, epoch=details.started_at, emit=self._emit)
         self.clock_ms = 0
         self.audible = True
         """Whether the caller can hear yet; until then the agent waits with all it has to say."""
@@ -168,11 +172,18 @@ class VoiceSession:
             self.hearing.push(self.attention.hear(frame))
             self.turns.stirring = self.hearing.stirring
             self.turns.tick(self.hearing.position)
+            self.meters.caller(
+                frame,
+                self.hearing.position,
+                speech=self.hearing.voiced,
+                voice=self.hearing.probability,
+            )
         self.answering.obey()
         self.answering.open_when_due()
         frame = self._next_frame(arrived)
         self.tape.step(frame)
         self.answering.played(frame)
+        self.meters.agent(frame, self.clock_ms + FRAME_MS, speech=self.speaker.last is not None)
         self._count()
         self.voice.stepped()
         self.clock_ms += FRAME_MS
@@ -180,6 +191,14 @@ class VoiceSession:
 
     def _next_frame(self, heard: list[bytes]) -> bytes:
         """Return what the other side hears next: who it was forwarded to, keys, or the agent."""
+        frame = self._instead(heard)
+        if frame is None:
+            return self.speaker.step()
+        self.speaker.rest()
+        return frame
+
+    def _instead(self, heard: list[bytes]) -> bytes | None:
+        """Return what is heard in the agent's place; None when the agent has the line."""
         if not self.audible:
             return SILENCE
         if self._leg is not None:
@@ -187,7 +206,7 @@ class VoiceSession:
         frame = self.keypad.step()
         if frame is None and self.speaker.idle:
             frame = self.attention.music()
-        return frame or self.speaker.step()
+        return frame
 
     def end(self, reason: str) -> None:
         """Begin to end: ``call.ended`` follows within one step."""
@@ -232,6 +251,7 @@ class VoiceSession:
         self.answering.adopt(conversation)
         self.turns.rules = self._rules()
         self.limits = Limits(session_limits(self.config.get("session_limits")))
+        self.meters.configure(self.config)
         self.attention.release()
         self._greet_at = self.clock_ms + (GREETING_HOLD_MS if details.metadata else 0)
         self.on_hand_over()
@@ -248,6 +268,9 @@ class VoiceSession:
         self.conversation.configure(patch, model)
         if "interruption" in patch or "config" in patch:
             self.turns.rules = self._rules()
+        self.meters.configure(self.config)
+        if isinstance(patch.get("language"), str):
+            self.details = replace(self.details, language=patch["language"])
         if "session_limits" in patch:
             self.limits.change(session_limits(patch["session_limits"]))
 
@@ -265,8 +288,11 @@ class VoiceSession:
             case commands.BotReply() | commands.BotReplyStream() if self._leg is not None:
                 self.refuse("CALL_FORWARDED", "the call goes on with somebody else")
             case commands.BotReply():
+                self._spoken_first(command.in_reply_to)
                 self.answering.words.reply(command)
             case commands.BotReplyStream():
+                if command.action == "start":
+                    self._spoken_first(command.in_reply_to)
                 self.answering.words.stream(command)
             case commands.BotCancel(message_id=message):
                 self.answering.cancel(message if isinstance(message, str) else None)
@@ -338,6 +364,10 @@ class VoiceSession:
         """Say a text, and return when it was heard or cut off."""
         await self.answering.say(text)
 
+    async def say_asked(self) -> None:
+        """Return when the texts that the application gave by now were heard or cut off."""
+        await self.answering.say_asked()
+
     def fall_silent(self) -> None:
         """Drop what is said and what would be said next."""
         self.answering.fall_silent()
@@ -347,10 +377,16 @@ class VoiceSession:
             self._greet_at = None
             self._greet()
 
+    def _spoken_first(self, in_reply_to: str | UnsetType) -> None:
+        """Leave the greeting to the application, which says something before it is due."""
+        if not in_reply_to:
+            self._greet_at = None
+
     def _greet(self) -> None:
         if self.details.direction != "inbound":
             return  # a call that the agent made has an opening of its own, if any
-        text = greeting_for(self.config.get("greeting"), self.details.language)
+        own = None if self.agent is None else self.agent.language
+        text = greeting_for(self.config.get("greeting"), self.details.language, own)
         text = self.conversation.expand(text) if text else ""
         if text:
             self.answering.begin(text)
@@ -435,6 +471,8 @@ class VoiceSession:
             TurnRules(),
             judged=self._engines.end_of_turn is not None,
             barge_in_ms=int(barge_in.min_duration_ms) if barge_in.enabled else None,
+            min_words=barge_in.min_words,
+            backchannel_filter=barge_in.backchannel_filter,
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -113,6 +113,12 @@ class Speaker:
         """Return whether nothing is playing and nothing is waiting."""
         return not self._queue
 
+    @property
+    def asked(self) -> Utterance | None:
+        """Return the last whole text that the application gave and that is not said yet."""
+        whole = (waiting for waiting in reversed(self._queue) if waiting.owned and waiting.text)
+        return next(whole, None)
+
     def holds(self, utterance: Utterance) -> bool:
         """Return whether ``utterance`` plays or waits to."""
         return any(waiting is utterance for waiting in self._queue)
@@ -140,6 +146,10 @@ class Speaker:
                 self._finish(current)
             return frame.ljust(FRAME_BYTES, b"\0")
         return SILENCE
+
+    def rest(self) -> None:
+        """Play nothing in this step: the caller hears something else."""
+        self.last = None
 
     def interrupt(self, reason: Reason) -> None:
         """Silence the agent: the current message ends here, and nothing that waits is said."""

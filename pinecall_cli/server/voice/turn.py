@@ -74,6 +74,10 @@ class TurnRules:
     """Voice that takes back a turn whose reply is still pending."""
     barge_in_ms: int | None = 300
     """Voice that interrupts the agent; None: the agent may not be interrupted."""
+    min_words: int = 2
+    """Words that interrupt it, however short the voice was."""
+    backchannel_filter: bool = True
+    """Whether ``uh-huh`` and its like do not, however many they are."""
     continuation_ms: int = 2000
     """A reply heard for less than this was an answer to half a turn."""
     pending_ms: int = 8000
@@ -126,6 +130,8 @@ class Turns:
         self._paused = False
         # What was promised.
         self._eager: tuple[str, str] | None = None
+        self._answered = False
+        """Whether a reply to the announced end of the open turn has been heard to its end."""
         self._pending_since: int | None = None
         self._contest: int | None = None
 
@@ -214,6 +220,8 @@ class Turns:
                 self.floor = "agent"
         elif before is not None and self._pending_since is None and self.floor == "agent":
             self._release(now)
+        elif before is not None and self._eager is not None and self.floor == "user":
+            self._answered = before.turn_id == self.turn_id
 
     def reply_over(self, turn_id: int, now: int) -> None:
         """Take it that nothing (more) will be said in answer to ``turn_id``."""
@@ -286,6 +294,7 @@ class Turns:
         self._parts, self._shown = [], ""
         self._new_segment(onset)
         self._eager, self._contest, self._pending_since = None, None, None
+        self._answered = False
         self._paused, self._voiced_ms = False, 0
         self._asked, self._probability, self._judging = 0, None, None
 
@@ -406,6 +415,8 @@ class Turns:
         self.floor, self._pending_since = "agent", now
         self._eager, self._contest = None, None
         self._parts, self._heard, self._heard_upto = [text], "", now
+        if self._answered:
+            self.floor, self._pending_since = "idle", None
 
     def _discard(self) -> None:
         """Nothing was said: a cough, a click. The floor goes back to whoever had it."""
@@ -437,7 +448,7 @@ class Turns:
         """Short words under the agent's speech: an objection, or a sign of listening?"""
         if not text:
             self._contest, self._heard = None, ""
-        elif self.playing is not None and is_back_channel(text):
+        elif self.playing is not None and self._passes_by(text):
             self._contest, self._heard = None, ""
             self._emit(
                 events.UserMessage(
@@ -450,6 +461,13 @@ class Turns:
             )
         elif self.playing is None or self.rules.barge_in_ms is not None:
             self._take_floor(now)
+
+    def _passes_by(self, text: str) -> bool:
+        """Return whether short words under the agent's speech leave it the floor."""
+        rules = self.rules
+        if rules.backchannel_filter and is_back_channel(text):
+            return True
+        return rules.barge_in_ms is not None and len(text.split()) < rules.min_words
 
     def _take_floor(self, now: int) -> None:
         """The caller speaks for good: the same turn goes on, or a new one begins."""
@@ -483,7 +501,7 @@ class Turns:
         """Take back an announced end of turn."""
         self._emit(events.TurnContinued(turn_id=self.turn_id, timestamp=self._wall(now)))
         self._orders.append(Continue(self.turn_id))
-        self._eager = None
+        self._eager, self._answered = None, False
 
     def _release(self, now: int) -> None:
         """The agent has finished; speech that was waiting becomes a turn of its own."""

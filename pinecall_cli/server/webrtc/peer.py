@@ -24,6 +24,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamTrack
 
 from pinecall_cli.protocol.webrtc import CHANNEL, OfferRefused
+from pinecall_cli.server.webrtc.ice import IceServer
 from pinecall_cli.server.webrtc.reorder import Reorder
 from pinecall_cli.server.webrtc.sound import Intake, Playout
 
@@ -42,15 +43,18 @@ CONNECT = "_RTCPeerConnection__connect"
 class Peer:
     """A page at the other end; all on one loop."""
 
-    def __init__(self, ice_servers: Iterable[str] = ()) -> None:
-        """``ice_servers`` are asked how this machine is seen from outside."""
+    def __init__(self, ice_servers: Iterable[IceServer] = ()) -> None:
+        """``ice_servers`` are asked for a way from outside; aiortc takes no IPv6 address of one."""
         self.connected, self.gone = asyncio.Event(), asyncio.Event()
         self.on_message: Callable[[str | bytes], None] = lambda message: None
         self.playout, self.intake = Playout(), Intake()
         self.channel_offered = False
-        self._pc = RTCPeerConnection(
-            RTCConfiguration(iceServers=[RTCIceServer(urls=url) for url in ice_servers])
-        )
+        servers = [
+            RTCIceServer(urls=one.url, username=one.username, credential=one.credential)
+            for one in ice_servers
+            if "[" not in one.url
+        ]
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._channel: RTCDataChannel | None = None
         self._early: deque[str] = deque(maxlen=EARLY)
         self._reading: asyncio.Task[None] | None = None

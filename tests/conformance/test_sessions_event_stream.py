@@ -1,4 +1,4 @@
-"""``/ws/stream``: sessions.md §5.4."""
+"""The event stream: sessions.md §5.4."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 import websockets
 
 from pinecall_cli.server.embedded import EmbeddedServer
+from tests.conformance.paragraphs import holds
 from tests.server.peer import PATIENCE_S, Peer, bearer, connected, embedded
-from tests.server.test_account_route import SCRIPT
+
+SCRIPT = {"provider": "script", "rules": [{"say": "Yes, we do."}]}
 
 
 class Reader:
@@ -51,6 +53,7 @@ async def chat(peer: Peer, agent: str, session: str, text: str = "Hello?") -> No
     await peer.until("llm.chat.done")
 
 
+@holds("sessions", "5", "5.4")
 async def test_an_agents_stream_begins_now_and_goes_on_from_a_cursor():
     async with embedded() as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT)
@@ -72,6 +75,7 @@ async def test_an_agents_stream_begins_now_and_goes_on_from_a_cursor():
             assert "chat-before" not in {entry["data"].get("call") for entry in missed}
 
 
+@holds("sessions", "5.4")
 async def test_a_sessions_stream_begins_at_its_beginning():
     async with embedded() as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT)
@@ -86,6 +90,8 @@ async def test_a_sessions_stream_begins_at_its_beginning():
             assert (await reader.receive())["call"] == "chat-1"
 
 
+@holds("sessions", "5.4")
+@holds("rest", "2.1")
 async def test_a_token_for_several_agents_shows_them_and_no_other():
     async with embedded() as server, connected(server) as peer:
         for name in ("desk", "shop", "vault"):
@@ -102,6 +108,7 @@ async def test_a_token_for_several_agents_shows_them_and_no_other():
                 assert seen[-1]["agent"] in ("desk", "shop")
 
 
+@holds("sessions", "5.4")
 async def test_a_ping_is_answered_and_nothing_else_is_obeyed():
     async with embedded() as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT)
@@ -112,6 +119,7 @@ async def test_a_ping_is_answered_and_nothing_else_is_obeyed():
             assert await reader.receive() == {"event": "pong"}
 
 
+@holds("sessions", "5.4")
 @pytest.mark.parametrize(
     ("query", "status"),
     [
@@ -135,6 +143,7 @@ async def test_what_is_not_ones_own_is_refused(query: str, status: int):
         assert refused.value.response.status_code == status
 
 
+@holds("sessions", "5.4")
 async def test_the_key_shows_the_whole_organisation():
     async with embedded() as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT)
