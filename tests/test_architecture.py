@@ -41,7 +41,7 @@ HOMES = {
     "yaml": ("agent", "caller"),
     "sounddevice": ("audio/devices.py",),
     "aiortc": ("server/webrtc/peer.py", "server/webrtc/sound.py"),
-    "av": ("server/webrtc/sound.py", "server/speech/encoding.py"),
+    "av": ("server/webrtc/sound.py", "server/speech/encoding.py", "server/speech/decoding.py"),
     "phonenumbers": ("protocol/dialable.py",),
     "pytest": ("pytest_plugin",),
 }

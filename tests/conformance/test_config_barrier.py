@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.mic_socket import calling
+from tests.conformance.microphone import calling
 from tests.conformance.paragraphs import holds
 from tests.conformance.told_model import ToldModel, ask, serving
 from tests.server.peer import connected

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.conformance.mic_socket import calling, speaking, token
+from tests.conformance.microphone import calling, speaking, token
 from tests.conformance.paragraphs import holds
 from tests.conformance.told_model import ToldModel, ask, serving
 from tests.fakes.engines import Engines
@@ -80,7 +80,7 @@ async def test_a_number_has_one_owner_an_organisation_and_a_line_comes_before_it
         await peer.agent("desk", llm=SCRIPT)
         await answers(peer, "channel.add", agent_id="desk", type="phone", ref=OURS)
         await answers(peer, "line.create", number=OURS, config={"extension_window_ms": 0})
-        async with calling(server, to=OURS, **{"from": THEIRS}) as end:
+        async with calling(server, to=OURS, from_=THEIRS) as end:
             assert (await end.until("call.started"))["agent_id"] == f"line:{OURS}"
         await peer.until("call.ended")
 

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conformance.mic_socket import calling, speaking
+from tests.conformance.microphone import calling, speaking
 from tests.conformance.paragraphs import holds
 from tests.conformance.told_model import ToldModel, ask, serving
-from tests.fakes.engines import Engines, utterance
+from tests.fakes.engines import Engines
 from tests.server.peer import bearer, connected, embedded
 
 SCRIPT: dict[str, Any] = {"provider": "script", "rules": [{"say": "You said {text}."}]}
@@ -218,7 +218,7 @@ async def test_a_silence_is_judged_and_a_turn_ends_even_if_the_judge_doubts(
         await peer.agent("desk", llm=SCRIPT, preparing=False)
         async with calling(server) as end:
             await end.until("call.started")
-            end.say(utterance(1, 600))
+            end.say(1, 600)
             await end.until("turn.end")
             seen = [f["event"] for f in end.seen if f["event"].split(".")[0] in ("turn", "eager")]
             assert list(dict.fromkeys(seen)) == names

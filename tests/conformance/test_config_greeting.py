@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.mic_socket import calling, speaking, waiting
+from tests.conformance.microphone import calling, speaking, waiting
 from tests.conformance.paragraphs import holds
 from tests.conformance.told_model import ask
-from tests.fakes.engines import utterance
 from tests.server.meta import CHANNEL, notification, post, wrote
 from tests.server.peer import Peer, connected
 
@@ -166,7 +165,7 @@ async def test_a_call_that_is_to_wait_greets_after_the_other_sides_first_turn():
             await end.act("accept")
             await end.reached(lambda: len(end.heard) > 25)
             assert not end.of("bot.speaking")
-            end.say(utterance(1, 600))
+            end.say(1, 600)
             greeting = await end.until("bot.speaking")
             names = [frame["event"] for frame in end.seen]
             assert names.index("turn.end") < names.index("bot.speaking")

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.mic_socket import calling, speaking
+from tests.conformance.microphone import calling, speaking
 from tests.conformance.paragraphs import holds
-from tests.fakes.engines import Engines, utterance
 from tests.server.peer import connected
 
 SCRIPT: dict[str, Any] = {"provider": "script", "rules": [{"say": "You said {text}."}]}
@@ -19,11 +18,11 @@ STORY = " ".join(["go"] * 60)
 
 async def stopped(text: str, ms: int, **payload: Any) -> bool:
     """Return whether the agent's greeting stops when the caller says a text for so long."""
-    async with speaking(engines=Engines({1: text})) as server, connected(server) as peer:
+    async with speaking({1: text}) as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT, greeting=STORY, **payload)
         async with calling(server) as end:
             await end.until("bot.speaking")
-            end.say(utterance(1, ms))
+            end.say(1, ms)
             await end.until("speech.ended")
             said = len(end.of("bot.word"))
             await end.reached(lambda: len(end.of("bot.word")) > said + 4 or cut(end.seen))

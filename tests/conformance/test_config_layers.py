@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conformance.mic_socket import calling, waiting
+from tests.conformance.microphone import calling, waiting
 from tests.conformance.paragraphs import holds
 from tests.conformance.told_model import ToldModel, ask, serving
 from tests.server.peer import Peer, bearer, connected, embedded

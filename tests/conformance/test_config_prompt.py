@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pinecall_cli.engines.types import ToolCall
-from tests.conformance.mic_socket import calling
+from tests.conformance.microphone import calling
 from tests.conformance.paragraphs import holds
 from tests.conformance.told_model import ToldModel, ask, serving
 from tests.server.peer import Peer, connected

@@ -16,8 +16,10 @@ from pinecall_cli.server.routes.transcriptions import LARGEST_FILE
 from tests.conformance.paragraphs import holds
 from tests.conformance.recording import PATH, TEXTS, gap, post, wav
 from tests.fakes.engines import Engines, Recogniser, utterance
+from tests.server.browser import OpusEngines
 from tests.server.gate import Gate
 from tests.server.peer import bearer, connected, embedded
+from tests.server.recordings import recorded_hum
 
 
 @holds("rest", "5.3")
@@ -162,3 +164,13 @@ async def test_a_clip_is_written_down_for_a_chat_token():
         assert clip.headers["access-control-allow-origin"] == "*"
         again = await post(server, wav(), path)
         assert (again.status_code, again.json()["code"]) == (401, "INVALID_KEY")
+
+
+@holds("rest", "5.3", "10")
+async def test_what_a_browser_records_is_written_down():
+    async with embedded(engines=OpusEngines()) as server, connected(server) as owner:
+        await owner.agent("desk")
+        clip = recorded_hum("webm")
+        assert (await post(server, clip)).json()["text"] == "hello there"
+        scribed = await post(server, clip, f"/api/scribe?token={await chat_token(server)}")
+        assert scribed.json()["text"] == "hello there"

@@ -9,9 +9,8 @@ from typing import Any
 import httpx
 import websockets
 
-from tests.conformance.mic_socket import calling, speaking, waiting
+from tests.conformance.microphone import calling, speaking, waiting
 from tests.conformance.paragraphs import holds
-from tests.fakes.engines import Engines, utterance
 from tests.server.log_reader import attached, until
 from tests.server.peer import PATIENCE_S, bearer, connected
 
@@ -67,7 +66,7 @@ async def eventful(server: Any, peer: Any) -> tuple[str, list[dict[str, Any]]]:
             reading = asyncio.create_task(whole(log))
             await end.act("accept")
             await end.until("bot.finished")
-            end.say(utterance(1, 600))
+            end.say(1, 600)
             asked = await peer.until("llm.tool_call")
             found = {"tool_call_id": asked["tool_calls"][0]["id"], "result": {"status": "sent"}}
             ids = {"agent_id": "desk", "call_id": call}
@@ -96,8 +95,7 @@ async def whole(log: websockets.ClientConnection) -> list[dict[str, Any]]:
 
 @holds("sessions", "6")
 async def test_each_entry_has_the_envelope_and_the_data_of_its_type():
-    engines = Engines({1: "my order"})
-    async with speaking(engines=engines) as server, connected(server) as peer:
+    async with speaking({1: "my order"}) as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT, preparing=False, skills=[SKILL])
         await peer.send("channel.add", agent_id="desk", type="phone", ref=OURS)
         await peer.until("channel.added")

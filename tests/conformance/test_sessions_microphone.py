@@ -8,9 +8,8 @@ import pytest
 import websockets
 
 from pinecall_cli.server.app import Limits
-from tests.conformance.mic_socket import calling, microphone, speaking, token, waiting
+from tests.conformance.microphone import calling, microphone, speaking, token, waiting
 from tests.conformance.paragraphs import holds
-from tests.fakes.engines import Engines, utterance
 from tests.server.peer import Peer, bearer, connected
 
 SCRIPT: dict[str, Any] = {
@@ -99,11 +98,11 @@ async def test_sound_comes_in_the_callers_format_20_ms_a_message_from_the_start(
 
 @holds("sessions", "7.2")
 async def test_every_frame_of_the_call_is_the_agents_own_and_call_ended_the_last():
-    async with speaking(engines=Engines({1: "an order"})) as server, connected(server) as peer:
+    async with speaking({1: "an order"}) as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT, greeting="Hi.", preparing=False)
         async with calling(server) as end:
             await end.until("bot.finished")
-            end.say(utterance(1, 700))
+            end.say(1, 700)
             call = await peer.until("llm.tool_call")
             await peer.send(
                 "llm.tool_result",
@@ -137,7 +136,7 @@ async def test_without_to_a_call_is_webrtc_and_what_was_sealed_wins():
         assert (started["from"], started["to"]) == ("webrtc", "webrtc")
         assert (started["transport"], started["direction"]) == ("webrtc", "inbound")
         assert started["metadata"] == {"plan": "free", "page": "/lamps"}
-        async with calling(server, **{"from": "ana"}) as end:
+        async with calling(server, from_="ana") as end:
             assert (await end.until("call.started"))["from"] == "ana"
 
 
@@ -146,7 +145,7 @@ async def test_with_to_it_is_a_phone_call_routed_by_the_number():
     async with speaking() as server, connected(server) as peer, connected(server) as dev:
         await phone(peer)
         await peer.agent("other", llm=SCRIPT)
-        async with calling(server, "other", to=OURS, **{"from": THEIRS}) as end:
+        async with calling(server, "other", to=OURS, from_=THEIRS) as end:
             started = await end.until("call.started")
         assert (started["agent_id"], started["transport"]) == ("desk", "phone")
         assert (started["from"], started["to"]) == (THEIRS, OURS)
@@ -155,9 +154,9 @@ async def test_with_to_it_is_a_phone_call_routed_by_the_number():
         await dev.agent("dev-desk", llm=SCRIPT)
         await dev.send("channel.add", agent_id="dev-desk", type="phone", ref=OURS)
         await dev.until("channel.added")
-        async with calling(server, "other", to=OURS, **{"from": THEIRS}) as end:
+        async with calling(server, "other", to=OURS, from_=THEIRS) as end:
             assert (await end.until("call.started"))["agent_id"] == "dev-desk"
-        async with calling(server, "other", to=OURS, **{"from": "+14155550199"}) as end:
+        async with calling(server, "other", to=OURS, from_="+14155550199") as end:
             assert (await end.until("call.started"))["agent_id"] == "desk"
 
 
@@ -179,7 +178,7 @@ async def test_a_phone_call_must_be_mu_law_and_its_number_somebodys():
 async def test_keys_are_pressed_on_phone_calls_and_refused_on_others():
     async with speaking() as server, connected(server) as peer:
         await phone(peer)
-        async with calling(server, to=OURS, **{"from": THEIRS}) as end:
+        async with calling(server, to=OURS, from_=THEIRS) as end:
             await end.until("call.started")
             await end.act("dtmf", digits="12#")
             keys = [(await peer.until("call.dtmf_received"))["digit"] for _ in range(3)]
@@ -196,12 +195,12 @@ async def test_keys_are_pressed_on_phone_calls_and_refused_on_others():
 
 @holds("sessions", "7.2", "3.1")
 async def test_the_actions_of_the_data_channel_are_obeyed_here_too():
-    async with speaking(engines=Engines({1: "hello"})) as server, connected(server) as peer:
+    async with speaking({1: "hello"}) as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT, prompt="Be kind.", raw_prompt=True, preparing=False)
         async with calling(server) as end:
             await end.until("call.started")
             await end.act("mute")
-            end.say(utterance(1, 500))
+            end.say(1, 500)
             await end.act("set_context", key="page", value="/pricing")
             await end.act("inject_text", text="prompt")
             confirmed = await end.until("message.confirmed")
@@ -220,7 +219,7 @@ async def test_the_actions_of_the_data_channel_are_obeyed_here_too():
             await end.act("configure", language="es")
             assert (await end.until("call.updated"))["language"] == "es"
             await end.act("unmute")
-            end.say(utterance(1, 700))
+            end.say(1, 700)
             await end.until("user.message", text="hello")
         await peer.until("call.ended")
 
@@ -228,12 +227,11 @@ async def test_the_actions_of_the_data_channel_are_obeyed_here_too():
 @holds("sessions", "7.2")
 async def test_what_is_said_stops_within_what_a_client_buffers_when_it_is_interrupted():
     story = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-    engines = Engines({1: "stop it now"})
-    async with speaking(engines=engines) as server, connected(server) as peer:
+    async with speaking({1: "stop it now"}) as server, connected(server) as peer:
         await peer.agent("desk", llm=SCRIPT, greeting=story)
         async with calling(server) as end:
             await end.reached(lambda: sum(any(frame) for frame in end.heard) > 25)
-            end.say(utterance(1, 900))
+            end.say(1, 900)
             await end.until("bot.interrupted")
             at = end.order.index("bot.interrupted")
             await end.until("user.message")

@@ -10,7 +10,7 @@ import pytest
 import websockets
 
 from pinecall_cli.server.app import Limits
-from tests.conformance.mic_socket import calling, speaking, token
+from tests.conformance.microphone import calling, speaking, token
 from tests.conformance.paragraphs import holds
 from tests.server.browser import Browser
 from tests.server.browser import speaking as with_opus

@@ -11,8 +11,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pinecall_cli.audio.pcm import duration_ms
-from pinecall_cli.audio.wav import NotWavError, decode_wav
 from pinecall_cli.engines.choose import RECOGNISER
 from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.app import VoiceServer
@@ -27,6 +25,7 @@ from pinecall_cli.server.speech.audio_api import (
     request_id,
     unless_gone,
 )
+from pinecall_cli.server.speech.decoding import decode_recording
 from pinecall_cli.server.speech.dictation import Segment, Stretch, Stretches, recognised, to_16k
 from pinecall_cli.server.speech.multipart import FormError, read_form
 from pinecall_cli.server.speech.scribes import Dictation, Scribe, refused
@@ -36,7 +35,6 @@ FORM_AROUND_IT = 64 * 1024
 LONGEST_S = 2 * 3600
 """Of a recording: at the lowest rates 25 MB last for a day."""
 FORMATS = ("json", "verbose_json", "text")
-CONVERT = "ffmpeg -i IN -ac 1 -ar 16000 -c:a pcm_s16le OUT.wav"
 TOO_LARGE = ApiError(413, "FILE_TOO_LARGE", "a file may have 25 MB")
 
 
@@ -164,13 +162,7 @@ def read_upload(body: bytes, content_type: str) -> Upload:
         raise ApiError(400, "BAD_REQUEST", "the form has no `file`")
     if len(form["file"]) > LARGEST_FILE:
         raise TOO_LARGE
-    try:
-        pcm, rate = decode_wav(form["file"])
-    except NotWavError as problem:
-        message = f"the file {problem}; this server reads WAV alone: {CONVERT}"
-        raise ApiError(415, "UNSUPPORTED_MEDIA", message) from None
-    if duration_ms(pcm, rate) > LONGEST_S * 1000:
-        raise ApiError(413, "FILE_TOO_LARGE", f"a recording may last {LONGEST_S // 3600} hours")
+    pcm, rate = decode_recording(form["file"], longest_s=LONGEST_S)
     return Upload(pcm, rate, shape)
 
 
