@@ -25,6 +25,7 @@ from pinecall_cli.agent.python_syntax import placed
 from pinecall_cli.agent.reach import Reach, Wire
 from pinecall_cli.agent.reader import Reader
 from pinecall_cli.agent.resolve import Resolved, resolve
+from pinecall_cli.agent.skill import Skill
 from pinecall_cli.agent.tools import PACKAGE, Function, Tool, tool
 from pinecall_cli.errors import UsageError, Where
 
@@ -61,7 +62,7 @@ class AgentOptions(TypedDict, total=False):
     preparing: bool | Mapping[str, Any] | None
     raw_prompt: bool | None
     tools: Sequence[Tool | Function | Mapping[str, Any]] | None
-    skills: Sequence[Mapping[str, Any]] | None
+    skills: Sequence[Skill | Mapping[str, Any]] | None
     session_limits: Mapping[str, float] | None
     knowledge_base: str | Sequence[str] | None
     mode: Any
@@ -88,6 +89,38 @@ class Agent(Reach):
 
     Raises:
         AgentFileProblems: If a keyword is unknown or has a value it cannot have.
+
+    Example:
+        Greetings, web pages and a WhatsApp number::
+
+            from pinecall_cli import Agent, Call, Pinecall
+
+            def hello(call: Call) -> str | None:  # or an async one; None for silence
+                return f"Good day, {call.metadata.get('name', 'whoever you are')}."
+
+            desk = Agent(
+                "front-desk",
+                llm="openai/gpt-5-mini",
+                greeting=hello,
+                allowed_origins=[
+                    "https://acme.example",  # pages of this origin
+                    "https://*.acme.example",  # of its sub-domains
+                    "http://localhost:*",  # of this machine, at any port
+                ],
+                whatsapp={
+                    "phone_number_id": "123456789012345",
+                    "access_token": "EAA",
+                    "app_secret": "shh",  # what Meta signs messages with
+                },
+            )
+            queue = Agent(
+                "queue",
+                llm="openai/gpt-5-mini",
+                greeting={"text": "Please hold the line.", "add_to_history": False},
+            )
+
+            if __name__ == "__main__":
+                Pinecall().run(desk, queue)
     """
 
     def __init__(self, name: str, **options: Unpack[AgentOptions]) -> None:
@@ -205,6 +238,8 @@ class Agent(Reach):
         file = Path(frame.f_code.co_filename)
         shown = Where(shown_path(file), frame.f_lineno)
         given = {key: value for key, value in options.items() if value is not None}
+        if isinstance(skills := given.get("skills"), list | tuple):
+            given["skills"] = [one.options() if isinstance(one, Skill) else one for one in skills]
         node = from_python({"name": name, **given}, shown)
 
         def attempt(node: Node) -> tuple[Resolved | None, Reader]:

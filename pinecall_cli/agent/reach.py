@@ -65,7 +65,7 @@ class Wire(Protocol):
         """Mint a token for the agent."""
         ...
 
-    def stream(self) -> EventStream:
+    def stream(self, *, allowed_origins: Iterable[str], tool_results: bool) -> EventStream:
         """Return the agent's events as an endpoint of a web application."""
         ...
 
@@ -273,9 +273,11 @@ class Reach:
         """
         return self._wire.create_token(channel, metadata=metadata, scope=scope, call_id=call_id)
 
-    def stream(self) -> EventStream:
+    def stream(
+        self, *, allowed_origins: Iterable[str] = (), tool_results: bool = False
+    ) -> EventStream:
         """Return the events of the agent's calls, as an ASGI endpoint and async iterator.
 
-        See `Pinecall.stream`, which serves before the agent has a client, too.
+        See `Pinecall.stream`, also for the arguments; it serves before the agent has a client, too.
         """
-        return self._wire.stream()
+        return self._wire.stream(allowed_origins=allowed_origins, tool_results=tool_results)

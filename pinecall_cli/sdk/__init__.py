@@ -27,6 +27,7 @@ __all__ = [
     "LogEntry",
     "NotAuthorisedError",
     "NotFoundError",
+    "Piece",
     "Pinecall",
     "PinecallError",
     "RegistrationRefusedError",
@@ -35,13 +36,19 @@ __all__ = [
     "RequestTimeoutError",
     "RingingCall",
     "Said",
+    "Segment",
     "ServerUnreachableError",
+    "Skill",
     "SlowReaderError",
+    "SpeechAudio",
     "SqliteHistory",
     "StreamEvent",
     "Token",
     "Tool",
+    "Transcript",
     "UsageError",
+    "Voice",
+    "Word",
     "create_event_stream",
     "events",
     "tool",
@@ -51,6 +58,7 @@ __all__ = [
 if TYPE_CHECKING:
     from pinecall_cli.agent.define import Agent, tool
     from pinecall_cli.agent.history import ConversationRecord, HistoryStore
+    from pinecall_cli.agent.skill import Skill
     from pinecall_cli.agent.tools import Tool
     from pinecall_cli.errors import (
         AgentFileError,
@@ -75,6 +83,7 @@ if TYPE_CHECKING:
     from pinecall_cli.sdk.reply_stream import ReplyStream
     from pinecall_cli.sdk.ringing import RingingCall
     from pinecall_cli.sdk.signatures import verify_whatsapp_signature
+    from pinecall_cli.sdk.spoken import Piece, Segment, SpeechAudio, Transcript, Voice, Word
     from pinecall_cli.sdk.sqlite_history import SqliteHistory
     from pinecall_cli.sdk.streamed import StreamEvent
     from pinecall_cli.sdk.streams import EventStream
@@ -97,6 +106,7 @@ else:
         "LogEntry": "protocol.log",
         "NotAuthorisedError": "errors",
         "NotFoundError": "errors",
+        "Piece": "sdk.spoken",
         "Pinecall": "sdk.client",
         "PinecallError": "errors",
         "RegistrationRefusedError": "sdk.registration",
@@ -105,13 +115,19 @@ else:
         "RequestTimeoutError": "sdk.answers",
         "RingingCall": "sdk.ringing",
         "Said": "sdk.call",
+        "Segment": "sdk.spoken",
         "ServerUnreachableError": "errors",
+        "Skill": "agent.skill",
         "SlowReaderError": "sdk.reader",
+        "SpeechAudio": "sdk.spoken",
         "SqliteHistory": "sdk.sqlite_history",
         "StreamEvent": "sdk.streamed",
         "Token": "protocol.tokens",
         "Tool": "agent.tools",
+        "Transcript": "sdk.spoken",
         "UsageError": "errors",
+        "Voice": "sdk.spoken",
+        "Word": "sdk.spoken",
         "create_event_stream": "sdk.observe",
         "events": "protocol.events",
         "tool": "agent.define",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from pinecall_cli.agent.config import WIRE_KEYS
 from pinecall_cli.agent.define import Agent
 from pinecall_cli.errors import NotFoundError
 from pinecall_cli.protocol import commands
@@ -17,7 +16,7 @@ from pinecall_cli.protocol.tokens import Channel, Token
 from pinecall_cli.sdk.answers import REQUEST_TIMEOUT, Answer
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.dials import bridge
-from pinecall_cli.sdk.payloads import wire_value
+from pinecall_cli.sdk.payloads import payload_of
 from pinecall_cli.sdk.registration import frame_of
 from pinecall_cli.sdk.streams import EventStream
 
@@ -77,7 +76,7 @@ class AgentWire:
 
     def add_channel(self, channel: Mapping[str, Any]) -> Awaitable[None]:
         """Add a channel, or replace its configuration; before the connection it is kept."""
-        wire = {WIRE_KEYS.get(key, key): wire_value(value) for key, value in channel.items()}
+        wire = payload_of(channel)
         if self._client._office.loop is None:
             self._client._office.registrations[self._name].keep_channel(wire)
             return Kept()
@@ -127,6 +126,8 @@ class AgentWire:
         """Mint a token for the agent."""
         return await self._client.create_token(channel, self._name, **about)
 
-    def stream(self) -> EventStream:
+    def stream(self, *, allowed_origins: Iterable[str], tool_results: bool) -> EventStream:
         """Return the agent's events."""
-        return self._client.stream_of(self._name)
+        return self._client.stream_of(
+            self._name, allowed_origins=allowed_origins, tool_results=tool_results
+        )

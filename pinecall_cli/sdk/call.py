@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from msgspec import UNSET, UnsetType
 
 from pinecall_cli.agent.config import WIRE_KEYS
+from pinecall_cli.agent.tools import Tool
 from pinecall_cli.protocol import commands, ids
 from pinecall_cli.protocol.frames import Command
 from pinecall_cli.sdk.answers import REQUEST_TIMEOUT, Answer, Key
 from pinecall_cli.sdk.handlers import Handler, Handlers
-from pinecall_cli.sdk.payloads import attributes, wire_value
+from pinecall_cli.sdk.payloads import attributes, payload_of, tools_in
 from pinecall_cli.sdk.prompts import prompt_file
 from pinecall_cli.sdk.reply_stream import ReplyStream
 
@@ -114,6 +115,8 @@ class Call:
         """The replies that are being written, by message id."""
         self.overrides: set[str] = set(overrides)
         """Wire keys that this call's channel or code has set; a reload leaves them alone."""
+        self.own_tools: dict[str, Tool] = {}
+        """The functions behind the tools that `update` has given it, by name."""
         self._line = line
         self._handlers = Handlers()
 
@@ -275,8 +278,10 @@ class Call:
         unknown = sorted(config.keys() - WIRE_KEYS.keys())
         if unknown:
             raise TypeError(f"update() got an unexpected key {unknown[0]!r}")
-        patch = {WIRE_KEYS[key]: wire_value(value) for key, value in config.items()}
+        patch = payload_of(config)
         self.overrides |= patch.keys()
+        for key in ("tools", "skills"):
+            self.own_tools |= {tool.name: tool for tool in tools_in(config.get(key, ()))}
         frame = commands.SessionConfigure(session_id=self.id, **attributes(patch))
         return self._ask(frame, ("session.configured", self.id))
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.codec import encode
@@ -15,6 +15,7 @@ from pinecall_cli.protocol.frames import Event, Unknown, wire_name
 from pinecall_cli.protocol.ids import CHAT_PREFIX
 from pinecall_cli.sdk import story
 from pinecall_cli.sdk.call import Call, Said
+from pinecall_cli.sdk.completed import as_voice, completed
 from pinecall_cli.sdk.keeping import keep
 from pinecall_cli.sdk.office import Office, end
 from pinecall_cli.sdk.registration import same_number
@@ -60,8 +61,9 @@ class CallBook:
     def __init__(self, office: Office, *, idle: Callable[[], None]) -> None:
         self._office = office
         self._idle = idle
-        self._rounds: dict[str, None] = {}
+        self._rounds: dict[str, tuple[events.ToolCall, ...]] = {}
         """Rounds of tool calls that were taken; a server may send one twice."""
+        office.answered = self._tools_answered
 
     # --- from start to end ---
 
@@ -134,6 +136,8 @@ class CallBook:
             self._close(call, reason, None)
 
     def _open(self, agent_id: str, call_id: str, **about: Any) -> Call:
+        if call_id in self._office.calls:  # nobody hears what was being written for that one
+            self._office.calls[call_id].abort_streams("call_ended")
         call = Call(
             self._office,
             id=call_id,
@@ -346,21 +350,43 @@ class CallBook:
         chat = call_id is not None and call_id.startswith(CHAT_PREFIX)
         if call_id is None or (not chat and event.msg_id in self._rounds):
             return
-        self._rounds[event.msg_id] = None
+        self._rounds[event.msg_id] = event.tool_calls
         if len(self._rounds) > REMEMBERED_ROUNDS:
             del self._rounds[next(iter(self._rounds))]
         if call is not None:
             self._tell_in_call(call, "llm.tool_call", event)
         agent_id = call.agent_id if call is not None else self._some_agent(event, chat)
         registration = self._office.registrations.get(agent_id or "")
-        if agent_id is None or registration is None or not registration.tools:
+        if agent_id is None or registration is None:
             return
-        tools = registration.tools  # as they are now: a reload must not reach into this round
+        # As they are now: a reload must not reach into this round.
+        tools = {**registration.tools, **(call.own_tools if call is not None else {})}
+        if not tools:
+            return
 
         async def answer() -> None:
             self._office.post(agent_id, await answer_round(event, call_id, call, tools))
 
         self._office.crew.spawn(answer(), "llm.tool_call")
+
+    def _tools_answered(self, agent_id: str, frame: commands.LlmToolResult) -> None:
+        """Tell what tools have returned, one event for each; the embedded server does so itself."""
+        if self._office.embedded:
+            return
+        names = {wanted.id: wanted.name for wanted in self._rounds.get(frame.msg_id, ())}
+        call = self._office.calls.get(frame.call_id)
+        for one in frame.results:
+            event = events.LlmToolResult(
+                agent_id=agent_id,
+                call_id=frame.call_id,
+                tool_call_id=one.tool_call_id,
+                name=names.get(one.tool_call_id, UNSET),
+                result=one.result,
+            )
+            if call is not None:
+                self._tell_in_call(call, "llm.tool_result", event)
+            else:
+                self._office.tell("llm.tool_result", event, agent_id=agent_id)
 
     def _some_agent(self, event: events.LlmToolCall, chat: bool) -> str | None:
         """Return whose tools to run for a call that we do not know."""
@@ -373,27 +399,3 @@ class CallBook:
 def id_of(event: Event) -> str | None:
     """Return the call or session that an event names."""
     return next((id for id in (event.call_id, event.session_id) if isinstance(id, str)), None)
-
-
-def completed(call: Call, event: Event) -> Event:
-    """Return a ``turn.end`` with text and id, taken from what the caller last said if need be."""
-    if not isinstance(event, events.TurnEnd):
-        return event
-    spoken = next((m["content"] for m in reversed(call.messages) if m["role"] == "user"), UNSET)
-    return structs.replace(
-        event,
-        text=event.text or spoken,
-        message_id=event.message_id or call.last_message_id or UNSET,
-    )
-
-
-def as_voice(event: Event) -> Event | None:
-    """Return a chat's event as the voice event that says the same, so that one handler serves."""
-    about: dict[str, Any] = {"agent_id": event.agent_id, "call_id": event.call_id, "ts": event.ts}
-    match event:
-        case events.ChatMessage(message_id=id, text=text):
-            id = id if isinstance(id, str) else ""
-            return events.UserMessage(message_id=id, text=text, confidence=1.0, turn_id=0, **about)
-        case events.ChatResponse(text=text):
-            return events.BotSpeaking(message_id="", text=text, **about)
-    return None

@@ -14,6 +14,7 @@ from pinecall_cli.protocol.frames import Event
 from pinecall_cli.sdk.answers import Answer
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.office import Office
+from pinecall_cli.sdk.payloads import payload_of
 from pinecall_cli.sdk.registration import same_number
 
 Dialled = asyncio.Future[Any]
@@ -115,7 +116,7 @@ def dial(
         from_=from_ or only_number(office, name),
         greeting=greeting or UNSET,
         metadata=dict(metadata) if metadata else UNSET,
-        config=dict(config) if config else UNSET,
+        config=payload_of(config) if config else UNSET,
         detect_turn_end=True if detect_turn_end else UNSET,
     )
     return office.ask(name, frame, (DIALLED, name, same_number(to)), timeout=DIAL_TIMEOUT)
@@ -137,7 +138,7 @@ def bridge(
         agent_id=name,
         target=target,
         greeting=greeting or UNSET,
-        config=dict(config) if config else UNSET,
+        config=payload_of(config) if config else UNSET,
         media=commands.Media(**media) if media else UNSET,
         metadata=dict(metadata) if metadata else UNSET,
         detect_turn_end=detect_turn_end,

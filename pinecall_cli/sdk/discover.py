@@ -20,7 +20,8 @@ from pinecall_cli.errors import (
     UsageError,
 )
 from pinecall_cli.protocol.ids import slugify
-from pinecall_cli.sdk.rest import ConnectedAgent, Rest, ServerSlowError
+from pinecall_cli.sdk.listing import ConnectedAgent
+from pinecall_cli.sdk.rest import Rest, ServerSlowError
 from pinecall_cli.settings import Secret, Target, http_base
 from pinecall_cli.settings.running import LocalServer as LocalServer
 from pinecall_cli.settings.running import runtime_files as runtime_files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import TracebackType
 
 from pinecall_cli.errors import InfrastructureError, NotAuthorisedError, ServerUnreachableError
@@ -42,7 +43,8 @@ class Handset:
         handset = cls(await Socket.open(answer_url(base), headers=headers))
         first = MicAnswer(number=number, sample_rate=PHONE_RATE, encoding=MULAW, fallback=fallback)
         try:
-            await handset._socket.send(codec.encode(first))
+            with contextlib.suppress(SocketClosedError):  # what it said before that is read below
+                await handset._socket.send(codec.encode(first))
             async with asyncio.timeout(READY_WITHIN_S):
                 while not isinstance(await handset._next(), events.AnswerReady):
                     pass

@@ -8,6 +8,7 @@ the way; nobody here notices but the ear.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any
@@ -85,7 +86,8 @@ class MicCall:
             metadata=dict(metadata) if metadata else UNSET,
         )
         call = cls(socket, phone=phone)
-        await socket.send(codec.encode(start))
+        with contextlib.suppress(SocketClosedError):  # `hold` reads what it said before that
+            await socket.send(codec.encode(start))
         return call
 
     async def hold(

@@ -38,6 +38,7 @@ class Offers:
         agents: Iterable[str | Agent] | str | None = None,
         *,
         allowed_origins: Iterable[str] = (),
+        tool_results: bool = False,
     ) -> EventStream:
         """Return the events of calls, for a web application in this process.
 
@@ -50,21 +51,61 @@ class Offers:
             agents: Whose events; of all agents, if left out.
             allowed_origins: Pages, besides those of the endpoint's own origin, that may open a
                 WebSocket: the patterns of an agent's ``allowed_origins``.
+            tool_results: Whether WebSockets are told what tools returned, besides what was asked
+                of them. It may hold more than a page should see.
 
         Example:
-            ``Starlette(routes=[Route("/events", pc.stream(agents=["front-desk"]))])``, and
-            ``async for event in pc.stream(): print(event.name, event.data)``
+            ``async for event in pc.stream(): print(event.name, event.data)``, or for pages::
+
+                from contextlib import asynccontextmanager
+
+                from starlette.applications import Starlette
+                from starlette.routing import Mount, Route
+
+                from pinecall_cli import Pinecall
+
+                pc = Pinecall()
+                for name in ("sales", "support", "night"):
+                    pc.agent(name, llm="openai/gpt-5-mini")
+
+                @asynccontextmanager
+                async def lifespan(app):
+                    async with pc:
+                        yield
+
+                app = Starlette(
+                    routes=[
+                        Mount("/all", pc.stream()),
+                        Route("/day", pc.stream(agents=["sales", "support"])),
+                    ],
+                    lifespan=lifespan,
+                )
         """
         names = None
         if agents is not None:
             given = [agents] if isinstance(agents, str) else agents
             names = {one if isinstance(one, str) else one.name for one in given}
         client = cast("Pinecall", self)
-        return EventStream(client, self._feed, names, allowed_origins=allowed_origins)
+        return EventStream(
+            client,
+            self._feed,
+            names,
+            allowed_origins=allowed_origins,
+            tool_results=tool_results,
+        )
 
-    def stream_of(self, name: str) -> EventStream:
+    def stream_of(
+        self, name: str, *, allowed_origins: Iterable[str] = (), tool_results: bool = False
+    ) -> EventStream:
         """Return the events of one agent; its first event names that agent alone."""
-        return EventStream(cast("Pinecall", self), self._feed, {name}, one=True)
+        return EventStream(
+            cast("Pinecall", self),
+            self._feed,
+            {name},
+            one=True,
+            allowed_origins=allowed_origins,
+            tool_results=tool_results,
+        )
 
     # --- tokens ---
 
@@ -133,7 +174,25 @@ class Offers:
             UsageError: If there is no ``authorise``, or no channel.
 
         Example:
-            ``Route("/token", pc.token_endpoint("front-desk", authorise=user_of))``
+            In a process of its own, while the agent runs in another::
+
+                from pathlib import Path
+
+                from starlette.applications import Starlette
+                from starlette.requests import HTTPConnection
+                from starlette.routing import Route
+
+                from pinecall_cli import Pinecall
+
+                SESSIONS = {"c2Vzc2lvbg": "ana"}  # your own login, whatever it is
+
+                def user(scope):
+                    name = SESSIONS.get(HTTPConnection(scope).cookies.get("session"))
+                    return {"userId": name} if name else None
+
+                pc = Pinecall(Path("pinecall.key").read_text().strip())
+                endpoint = pc.token_endpoint("front-desk", authorise=user)
+                app = Starlette(routes=[Route("/token", endpoint)])
         """
         name = agent_id if isinstance(agent_id, str) else agent_id.name
         return TokenEndpoint(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pinecall_cli.agent.define import Agent
-from pinecall_cli.protocol import ids
+from pinecall_cli.protocol import commands, ids
 from pinecall_cli.protocol.codec import encode
 from pinecall_cli.protocol.frames import Command, Received
 from pinecall_cli.sdk.answers import Answer, Answers, Key, RequestRejectedError
@@ -43,6 +43,8 @@ class Office:
         self.dev_callers: list[str] = []
         self.prompts = Path("prompts")
         """Where `Call.set_prompt_file` finds its files."""
+        self.answered: Callable[[str, commands.LlmToolResult], None] = lambda *_: None
+        """Told of every round of tool calls that is answered, and in which agent's name."""
         self.unheard: Callable[[Exception], None] = log_error
         """Told of what nobody handles: an ``error`` without handlers, an agent that was taken."""
         self.embedded = False
@@ -86,6 +88,8 @@ class Office:
             registration = self.registrations.get(agent_id)
             if registration is not None:
                 registration.post(text)
+                if isinstance(frame, commands.LlmToolResult):
+                    self.answered(agent_id, frame)
 
         self.on_loop(send)
 

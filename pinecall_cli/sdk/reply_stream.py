@@ -24,6 +24,26 @@ class ReplyStream:
 
     The first token opens it at the server; a stream that is ended without any says nothing.
     Writing never fails: after an abort what is written is counted and dropped.
+
+    Example:
+        What the caller makes void by going on is given up, and its source with it::
+
+            import asyncio
+
+            from pinecall_cli import Agent
+
+            desk = Agent("front-desk", greeting="Good day.")
+
+            async def think(question):
+                yield "Let me see. "
+                await asyncio.sleep(2)  # a model that takes its time
+                yield f"You asked: {question}"
+
+            @desk.on("turn.end")
+            async def answer(turn, call):
+                async with call.reply_stream(turn) as reply:
+                    if not await reply.pipe(think(turn.text)):
+                        print("given up:", reply.reason)  # turn_continued, interrupted…
     """
 
     def __init__(self, call_id: str, in_reply_to: str, post: Post) -> None:
@@ -38,7 +58,7 @@ class ReplyStream:
         """Writes that came after its end or abort, and were not sent."""
         self._call_id, self._post = call_id, post
         self._started = self._ended = False
-        self._feeding: asyncio.Task[None] | None = None
+        self._feeding: asyncio.Task[bool] | None = None
 
     def __repr__(self) -> str:
         return f"<ReplyStream {self.message_id} {self.state}>"
@@ -69,17 +89,24 @@ class ReplyStream:
         self._send("chunk", token)
 
     def end(self) -> None:
-        """Say that the reply is whole; what is left is spoken. Once is enough."""
+        """Say that the reply is whole; what is left is spoken. Once is enough.
+
+        What a `pipe` has not read by then is not wanted: its source is cancelled.
+        """
         if not self._ended:
             self._start()
             self._ended = True
             self._send("end")
+            feeding = self._feeding
+            if feeding is not None and feeding is not running_task():
+                feeding.get_loop().call_soon_threadsafe(feeding.cancel)
 
     async def pipe(self, tokens: AsyncIterable[str | None]) -> bool:
         """Write all that comes, and return whether it came whole.
 
-        When the stream is aborted the source is cancelled at once, so that nobody pays for
-        tokens that no one hears; what the source raises is raised here. It does not `end`.
+        When the stream is aborted, or ended meanwhile, the source is cancelled at once, so that
+        nobody pays for tokens that no one hears; what the source raises is raised here. It does
+        not `end`.
 
         Args:
             tokens: Pieces of text. A generator is closed when this returns.
@@ -88,25 +115,27 @@ class ReplyStream:
             await closed(tokens)
             return False
 
-        async def feed() -> None:
+        async def feed() -> bool:
             try:
                 async for token in tokens:
                     self.write(token)
                     if self._ended:
-                        return
+                        return False
+                return True
             finally:
                 await closed(tokens)
 
         self._feeding = asyncio.get_running_loop().create_task(feed(), name="reply stream")
         try:
-            await self._feeding
+            whole = await self._feeding
         except asyncio.CancelledError:
             us = asyncio.current_task()
-            if not self.aborted or (us is not None and us.cancelling()):
+            if not self._ended or (us is not None and us.cancelling()):
                 raise
+            return False
         finally:
             self._feeding = None
-        return not self.aborted
+        return whole and not self.aborted
 
     def abort(self, reason: str, *, tell: bool = True) -> None:
         """Give the reply up: nothing more is sent, and whatever feeds it is cancelled.
@@ -149,6 +178,14 @@ class ReplyStream:
                 token=UNSET if token is None else token,
             )
         )
+
+
+def running_task() -> asyncio.Task[object] | None:
+    """Return the task that runs in this thread, if one does."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no loop: the stream is ended from another thread
+        return None
 
 
 async def closed(tokens: object) -> None:

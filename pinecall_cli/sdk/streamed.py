@@ -47,7 +47,8 @@ CALL_EVENTS = (
     events.SessionPaused,
     events.SessionResumed,
 )
-STARTED, ENDED, TOOL_CALL = "call.started", "call.ended", "llm.toolCall"
+STARTED, ENDED = "call.started", "call.ended"
+TOOL_CALL, TOOL_RESULT = "llm.toolCall", "llm.tool_result"
 NAMES: Mapping[type[Event], str] = MappingProxyType(
     {kind: wire_name(kind) for kind in CALL_EVENTS}
     | {
@@ -56,6 +57,7 @@ NAMES: Mapping[type[Event], str] = MappingProxyType(
         events.LlmChatEnded: ENDED,
         events.LlmChatError: ENDED,
         events.LlmToolCall: TOOL_CALL,
+        events.LlmToolResult: TOOL_RESULT,
         events.WhatsappSessionStarted: "whatsapp.sessionStarted",
         events.WhatsappSessionEnded: "whatsapp.sessionEnded",
     }

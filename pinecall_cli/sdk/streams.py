@@ -17,13 +17,15 @@ from pinecall_cli.sdk.asgi import Receive, Scope, Send, first_of, header, query
 from pinecall_cli.sdk.feed import Feed
 from pinecall_cli.sdk.reader import Reader, SlowReaderError
 from pinecall_cli.sdk.sse import EventSource, goodbye, too_late
-from pinecall_cli.sdk.streamed import TOOL_CALL, Repeats, StreamEvent
+from pinecall_cli.sdk.streamed import TOOL_CALL, TOOL_RESULT, Repeats, StreamEvent
 
 if TYPE_CHECKING:
     from pinecall_cli.sdk.client import Pinecall
 
 WEBSOCKET_PING_S = 25.0
 SLOW_CLOSE = 1008
+OF_TOOLS = frozenset((TOOL_CALL, TOOL_RESULT))
+"""What WebSockets alone are told, and of results only where the application asks for them."""
 
 
 class EventStream(EventSource):
@@ -44,11 +46,13 @@ class EventStream(EventSource):
         *,
         one: bool = False,
         allowed_origins: Iterable[str] = (),
+        tool_results: bool = False,
     ) -> None:
         self._client, self._feed = client, feed
         self._agents = None if agents is None else frozenset(agents)
         self._one = one
         self._origins = tuple(allowed_origins)
+        self._tool_results = tool_results
 
     def __repr__(self) -> str:
         whose = "all agents" if self._agents is None else ", ".join(sorted(self._agents))
@@ -64,7 +68,7 @@ class EventStream(EventSource):
         repeats, wanted = Repeats(), self._wanted(asked)
 
         def wants(event: StreamEvent) -> bool:
-            return event.name != TOOL_CALL and wanted(event) and not repeats.is_one(event)
+            return event.name not in OF_TOOLS and wanted(event) and not repeats.is_one(event)
 
         return self._feed.join(wants), [self._connected()]
 
@@ -114,7 +118,12 @@ class EventStream(EventSource):
         if not self._may(scope):
             await send({"type": "websocket.close", "code": 1008})  # not accepted yet: HTTP 403
             return
-        reader = self._feed.join(self._wanted(scope))
+        wanted = self._wanted(scope)
+
+        def wants(event: StreamEvent) -> bool:
+            return wanted(event) and (self._tool_results or event.name != TOOL_RESULT)
+
+        reader = self._feed.join(wants)
 
         async def say(event: StreamEvent) -> None:
             await send({"type": "websocket.send", "text": event.message})

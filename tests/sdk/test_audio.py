@@ -103,7 +103,7 @@ async def test_sound_is_streamed_and_may_be_left(audio: Audio) -> None:
         ("x" * 5001, {}, "input_too_long"),
         ("Hi", {"voice": " "}, "bad_voice"),
         ("Hi", {"model": "nothing"}, "bad_model"),
-        ("Hi", {"response_format": "mp3"}, "format_unsupported"),
+        ("Hi", {"response_format": "opus"}, "format_unsupported"),
     ],
 )
 async def test_what_the_server_refuses_has_its_code(

@@ -92,7 +92,7 @@ async def test_a_dial_gives_the_call_once_somebody_has_answered(server: Embedded
         call = await agent.dial(
             "+1 500 555 0006", greeting="Hi.", metadata={"order": 7}, config={"promptVars": {}}
         )
-        assert (call.direction, call.from_, call.to) == ("outbound", OURS, "+15005550006")
+        assert (call.direction, call.from_, call.to) == ("outbound", OURS, "+1 500 555 0006")
         assert call.metadata == {"order": 7}
         assert client.calls() == (call,)
         assert await call.hangup() == "hangup"

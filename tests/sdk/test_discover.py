@@ -20,7 +20,7 @@ from pinecall_cli.errors import (
 from pinecall_cli.sdk import discover
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.discover import Running, choose, find, refuse_held, running, runtime_files
-from pinecall_cli.sdk.rest import ConnectedAgent
+from pinecall_cli.sdk.listing import ConnectedAgent
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.settings import Secret, Target
 from pinecall_cli.settings.running import MAX_FILE_BYTES

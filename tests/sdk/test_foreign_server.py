@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from pinecall_cli.agent.skill import Skill
 from pinecall_cli.agent.tools import tool
 from pinecall_cli.errors import ConflictError, InfrastructureError
 from pinecall_cli.protocol.frames import Unknown
 from pinecall_cli.sdk.client import Pinecall
+from pinecall_cli.sdk.dials import DialError
 from pinecall_cli.sdk.registration import RegistrationRefusedError
 from tests.sdk.listening import PATIENCE_S, Log
 
@@ -171,54 +173,37 @@ async def test_local_is_not_sent_and_agents_are_not_removed_by_frame() -> None:
         assert client.names == ()
 
 
-async def test_a_tool_round_sent_twice_is_run_once_and_chats_are_not_counted() -> None:
-    async with foreign() as (peer, client):
-        await peer.say("agent.created", agent_id="front-desk")
-        await peer.say(
-            "call.started",
-            agent_id="front-desk",
-            call_id="CA1",
-            **{"from": "+1415", "to": "+1318"},
-            transport="phone",
-        )
-        call = [
-            {"id": "c1", "type": "function", "function": {"name": "double", "arguments": '{"n":2}'}}
-        ]
-        for _ in range(2):
-            await peer.say("llm.tool_call", call_id="CA1", msg_id="m1", tool_calls=call)
-        result = await peer.hear("llm.tool_result")
-        assert result["results"] == [{"tool_call_id": "c1", "result": 4}]
-        assert "llm.tool_result" not in await peer.nothing_but_pongs()
-        for _ in range(2):
-            await peer.say(
-                "llm.tool_call",
-                agent_id="front-desk",
-                call_id="chat-1",
-                msg_id="m2",
-                tool_calls=call,
-            )
-            assert (await peer.hear("llm.tool_result"))["call_id"] == "chat-1"
-        assert {one.id for one in client.calls()} == {"CA1", "chat-1"}
-
-
-async def test_an_agent_without_tools_answers_by_hand() -> None:
-    async with foreign(tools=None) as (peer, client):
+async def test_what_is_different_in_one_dial_is_spelled_as_agents_are() -> None:
+    async with foreign(phone_number="+14155550100") as (peer, client):
         agent = client.get_agent("front-desk")
         assert agent is not None
-        agent.on(
-            "llm.tool_call", lambda event, call: call.tool_result(event.msg_id, {"c1": {"ok": 1}})
-        )
         await peer.say("agent.created", agent_id="front-desk")
-        await peer.say("llm.chat.started", agent_id="front-desk", call_id="chat-1")
-        await peer.say(
-            "llm.tool_call",
-            agent_id="front-desk",
-            call_id="chat-1",
-            msg_id="m1",
-            tool_calls=[{"id": "c1", "name": "x", "arguments": "{}"}],
-        )
-        result = await peer.hear("llm.tool_result")
-        assert result["results"] == [{"tool_call_id": "c1", "result": {"ok": 1}}]
+        config = {"prompt_vars": {"what": "lamps"}, "greeting_in_chat": True, "tools": [double]}
+        dialled = [
+            agent.dial("+14155550101", config=config),
+            agent.bridge("other", config={"skills": [Skill("s", "S.", tools=[double])]}),
+        ]
+        wanted = double.spec.wire()
+        assert (await peer.hear("call.dial"))["config"] == {
+            "vars": {"what": "lamps"},
+            "greetingInChat": True,
+            "tools": [wanted],
+        }
+        (skill,) = (await peer.hear("call.bridge"))["config"]["skills"]
+        assert (skill["tools"], skill["activation"]) == ([wanted], "model")
+        for to in ("+14155550101", "other"):
+            await peer.say(
+                "call.ended",
+                agent_id="front-desk",
+                call_id=f"CA-{to}",
+                **{"from": "+14155550100", "to": to},
+                direction="outbound",
+                reason="canceled",
+            )
+        for one in dialled:
+            with pytest.raises(DialError) as failed:
+                await one
+            assert failed.value.reason == "canceled"
 
 
 async def test_llm_before_without_handlers_is_answered_at_once() -> None:

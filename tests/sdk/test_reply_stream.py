@@ -152,6 +152,47 @@ async def test_an_abort_cancels_the_model_at_once():
     assert [token for action, token in sent if action == "chunk"] == ["one "]
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_ending_it_meanwhile_cancels_the_model_as_well(elsewhere: bool):
+    reply, sent = stream()
+    asked, shut = asyncio.Event(), asyncio.Event()
+
+    async def model() -> AsyncIterator[str]:
+        try:
+            yield "one "
+            asked.set()
+            await asyncio.Event().wait()
+        finally:
+            shut.set()
+
+    piping = asyncio.ensure_future(reply.pipe(model()))
+    await asked.wait()
+    if elsewhere:
+        await asyncio.to_thread(reply.end)
+    else:
+        reply.end()
+    assert await piping is False
+    assert shut.is_set()
+    assert not reply.aborted
+    assert sent == [("start", None), ("chunk", "one "), ("end", None)]
+
+
+async def test_a_model_that_ends_it_itself_comes_to_its_own_end():
+    reply, sent = stream()
+    finished = []
+
+    async def model() -> AsyncIterator[str]:
+        yield "one "
+        reply.end()
+        await asyncio.sleep(0)
+        finished.append(True)
+        yield "ignored"
+
+    assert await reply.pipe(model()) is False
+    assert finished == [True]
+    assert (sent[-1], reply.ignored) == (("end", None), 1)
+
+
 async def test_a_stream_that_is_over_takes_nothing_and_closes_the_source():
     reply, sent = stream()
     reply.abort("call_ended")

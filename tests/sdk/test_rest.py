@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,7 +17,8 @@ from pinecall_cli.errors import (
     ServerUnreachableError,
 )
 from pinecall_cli.sdk.client import Pinecall
-from pinecall_cli.sdk.rest import ConnectedAgent, Rest, ServerSlowError, connected_agent
+from pinecall_cli.sdk.listing import ConnectedAgent, connected_agent
+from pinecall_cli.sdk.rest import Rest, ServerSlowError
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.settings import Secret
 from tests.sdk.listening import raw_server
@@ -136,6 +138,71 @@ async def test_other_answers_are_infrastructure(status: int, body: bytes, said: 
     async with answering(body, status) as rest:
         with pytest.raises(InfrastructureError, match=said):
             await rest.agents()
+
+
+async def test_a_server_that_does_not_let_go_of_an_agent_says_why() -> None:
+    async with answering(b'{"success": false, "error": "it is busy"}') as rest:
+        with pytest.raises(InfrastructureError, match="did not disconnect `desk`: it is busy"):
+            await rest.kick("desk")
+
+
+@asynccontextmanager
+async def answering_by_path(answers: dict[str, bytes]) -> AsyncIterator[Rest]:
+    """A server that answers some paths, and any other with 404."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not reader.at_eof():
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                return
+            body = answers.get(head.split()[1].decode())
+            status = 404 if body is None else 200
+            body = body or b"{}"
+            writer.write(f"HTTP/1.1 {status} X\r\n".encode())
+            writer.write(b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n")
+            writer.write(f"content-length: {len(body)}\r\n\r\n".encode() + body)
+
+    async with (
+        raw_server(handle) as port,
+        Rest(f"http://127.0.0.1:{port}", Secret("pk_1")) as rest,
+    ):
+        yield rest
+
+
+async def test_a_server_without_that_route_is_told_from_one_without_the_agent() -> None:
+    async with answering_by_path({"/api/sdk/agents": b'{"agents": [{"slug": "desk"}]}'}) as rest:
+        with pytest.raises(InfrastructureError) as caught:
+            await rest.agent_config("Desk")
+        assert caught.value.code == "no_such_route"
+        with pytest.raises(NotFoundError, match="no agent `other`"):
+            await rest.agent_config("other")
+    path = "/api/sdk/agents/desk/config"
+    async with answering_by_path({path: b'{"config": "secret"}'}) as rest:
+        with pytest.raises(InfrastructureError, match="no configuration"):
+            await rest.agent_config("desk")
+
+
+async def test_a_server_that_dates_its_answers_has_a_clock() -> None:
+    async with answering_by_path({"/api/sdk/agents": b'{"agents": []}'}) as rest:
+        assert await rest.clock() == datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
+    async with answering(b'{"agents": []}') as rest:
+        assert await rest.clock() is None
+
+
+async def test_a_list_of_calls_that_is_none_and_a_page_that_is_none_are_refused() -> None:
+    async with answering(b'{"calls": 3}') as rest:
+        with pytest.raises(InfrastructureError, match="no list of calls"):
+            await rest.calls(limit=1)
+    async with answering(b'{"calls": [{"id": "c1"}, 7], "last_seq": "?"}') as rest:
+        listed = await rest.calls("desk", limit=1)
+        assert (listed.rows, listed.last_seq) == (({"id": "c1"},), None)
+    async with answering(b'{"entries": 3}') as rest:
+        with pytest.raises(InfrastructureError, match="no page of entries"):
+            await rest.call_events("c1")
+    async with answering(b"{}", 404) as rest:
+        with pytest.raises(NotFoundError, match="no call `c1`"):
+            await rest.call_events("c1")
 
 
 def test_what_a_listing_does_not_say_is_none() -> None:

@@ -15,7 +15,7 @@ from pinecall_cli.sdk.reader import MOST_WAITING, Reader, SlowReaderError
 from pinecall_cli.sdk.streamed import StreamEvent
 from pinecall_cli.sdk.streams import action
 from tests.sdk.jumping import BACKEND
-from tests.sdk.pretended import ABOUT, Office, started, word
+from tests.sdk.pretended import ABOUT, CALL, Office, started, word
 from tests.sdk.web import Page
 
 # --- endpoints, in memory -----------------------------------------------------------------------
@@ -65,6 +65,37 @@ async def test_a_websocket_has_tool_calls_and_repetitions() -> None:
     ]
     assert socket.texts[2]["toolCalls"][0]["name"] == "find"
     await socket.leave()
+
+
+async def test_a_websocket_has_what_tools_returned_if_that_is_asked_for() -> None:
+    office = Office()
+    agent = office.client.get_agent("front-desk")
+    assert agent is not None
+    asked = Page(agent.stream(tool_results=True), type="websocket")
+    others = [Page(office.client.stream(), type="websocket")]
+    others.append(Page(office.client.stream(tool_results=True)))
+    for page in (asked, *others):
+        await page.until(2)
+    returned = events.LlmToolResult(tool_call_id="t1", name="find", result={"at": [1]}, **ABOUT)
+    office.happen(started(), returned, word(0))
+    await asked.until(5)
+    assert [one["event"] for one in asked.texts[1:]] == [
+        *("call.started", "llm.tool_result", "bot.word")
+    ]
+    told = asked.texts[2]
+    assert told == CALL | {
+        "event": "llm.tool_result",
+        "agent": "front-desk",
+        "toolCallId": "t1",
+        "name": "find",
+        "result": {"at": [1]},
+    }
+    for page in others:
+        await page.until(3)
+        names = [one["event"] for one in page.texts] or [name for name, _ in page.events]
+        assert names == ["connected", "call.started", "bot.word"]
+    for page in (asked, *others):
+        await page.leave()
 
 
 @pytest.mark.parametrize("text", ["", "ping", "[]", '{"action": 1}', '{"action": "dance"}', None])

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from pinecall_cli.agent.define import Agent, collecting
+from pinecall_cli.agent.define import Agent, collecting, tool
 from pinecall_cli.errors import UsageError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event, Unknown
@@ -20,9 +20,21 @@ from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.streamed import REMEMBERED, Repeats, StreamEvent
 from pinecall_cli.sdk.streams import EventStream
 from pinecall_cli.server.embedded import EmbeddedServer
+from tests.sdk.listening import chat
 from tests.sdk.pretended import ABOUT, CALL, Office, started, word
 from tests.sdk.test_voice import calling
 from tests.sdk.web import Page, reading, served
+
+
+@tool
+def price(lamp: str) -> dict[str, int]:
+    """Look up what a lamp costs.
+
+    Args:
+        lamp: Its colour.
+    """
+    return {"euros": 40}
+
 
 # --- against a real server ----------------------------------------------------------------------
 
@@ -70,9 +82,9 @@ async def test_a_page_reads_every_word_of_a_real_call(
 async def test_a_websocket_has_the_same_and_tool_calls(
     server: EmbeddedServer, client: Pinecall
 ) -> None:
-    agent = client.agent("front-desk", llm="script", prompt="x")
+    agent = client.agent("front-desk", llm="script", prompt="x", tools=[price])
     await client.registered()
-    app = Starlette(routes=[WebSocketRoute("/ws", client.stream())])
+    app = Starlette(routes=[WebSocketRoute("/ws", client.stream(tool_results=True))])
     async with served(app) as url:
         where = url.replace("http", "ws") + "/ws"
         async with websockets.connect(where, proxy=None) as socket:
@@ -84,10 +96,18 @@ async def test_a_websocket_has_the_same_and_tool_calls(
             assert json.loads(await socket.recv()) == {"event": "pong"}
             async with calling(server, client, agent) as call:
                 await call.say("One two")
+            await chat(client, "front-desk", 'tool price {"lamp": "red"}')
             seen = []
-            while not seen or seen[-1]["event"] != "call.ended":
+            while not seen or seen[-1]["event"] != "llm.tool_result":
                 seen.append(json.loads(await socket.recv()))
             assert [one["word"] for one in seen if one["event"] == "bot.word"] == ["One", "two"]
+            (asked,) = (one for one in seen if one["event"] == "llm.toolCall")
+            returned = seen[-1]
+            (wanted,) = asked["toolCalls"]
+            assert (wanted["name"], returned["name"]) == ("price", "price")
+            assert wanted["id"] == returned["toolCallId"]
+            assert returned["result"] == {"euros": 40}
+            assert returned["callId"] == asked["callId"]
         with pytest.raises(websockets.InvalidStatus):
             await websockets.connect(where, proxy=None, origin="https://evil.example")  # type: ignore[arg-type]
 

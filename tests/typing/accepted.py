@@ -16,6 +16,7 @@ from pinecall_cli import (
     ConflictError,
     DialError,
     NotAuthorisedError,
+    Piece,
     Pinecall,
     PinecallError,
     RegistrationRefusedError,
@@ -24,7 +25,14 @@ from pinecall_cli import (
     RequestTimeoutError,
     RingingCall,
     Said,
+    Skill,
+    SpeechAudio,
+    StreamEvent,
+    Token,
     Tool,
+    Transcript,
+    Voice,
+    Word,
     events,
     tool,
 )
@@ -86,6 +94,12 @@ lamps = Agent(
     prompt_vars={"company": "Acme", "year": 1987},
     greeting=greet,
     tools=[price, ship],
+    skills=[
+        Skill("shipping", "Ships lamps.", instructions="Ask where to.", tools=[ship]),
+        {"name": "plain", "description": "Plain.", "tools": [price]},
+    ],
+    memory={"remember": ["their lamps"], "contactKey": "userId"},
+    knowledge_base=["kb_lamps", "kb_bulbs"],
     phone_numbers=["+14155550100", {"number": "+14155550101", "language": "es"}],
 )
 other = pc.agent("other", greeting=greet_slowly, local={"llm": "script"})
@@ -155,6 +169,28 @@ async def in_a_call(call: Call) -> None:
     await call.add_history([{"role": "assistant", "content": "Welcome back."}])
     for message in await call.get_history():
         print(message["role"])
+
+
+async def without_a_call() -> None:
+    spoken = await pc.audio.speech("Hello.", voice="elevenlabs/sarah", timestamps=True)
+    assert_type(spoken, SpeechAudio)
+    assert_type(spoken.words, tuple[Word, ...])
+    assert_type(await pc.audio.voices(language="en"), tuple[Voice, ...])
+    written = await pc.audio.transcribe(b"RIFF", diarize=True)
+    assert_type(written, Transcript)
+    assert_type(written.segments[0].speaker, str | None)
+    async with pc.audio.transcription(sample_rate=8_000, encoding="mulaw") as stream:
+        await stream.send(b"")
+        async for piece in stream:
+            assert_type(piece, Piece)
+
+
+async def around_it() -> None:
+    token = await pc.create_token("stream", "lamps", scope="observe")
+    assert_type(token, Token)
+    async for event in pc.stream(agents=[lamps, "other"], tool_results=True):
+        assert_type(event, StreamEvent)
+        assert_type(event.call_id, str | None)
 
 
 async def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pinecall_cli import Agent, Call, DialError, Pinecall, ReplyStream, events, tool
+from pinecall_cli import Agent, Call, DialError, Pinecall, ReplyStream, Skill, events, tool
 from pinecall_cli import Agnet  # wrong
 
 pc = Pinecall(api_kee="pk_1")  # wrong
@@ -10,6 +10,8 @@ lamps = Agent("lamps", vioce="elevenlabs/sarah")  # wrong
 lamps = Agent("lamps", prompt=7)  # wrong
 lamps = Agent("lamps", greeting=lambda: "Hello.")  # wrong
 lamps.update(flash="yes")  # wrong
+lamps.update(skills=[Skill("shipping")])  # wrong
+Skill("shipping", "Ships.", activation="never")  # wrong
 lamps.on(7)  # wrong
 pc.run("lamps")  # wrong
 
@@ -30,6 +32,8 @@ async def in_a_call(call: Call, turn: events.TurnEnd) -> None:
     call.hang_up()  # wrong
     call.set_prompt(prompt=None)  # wrong
     await lamps.pause(7)  # wrong
+    pc.stream(agents=7)  # wrong
+    (await pc.audio.voices())[0].sex  # wrong
 
 
 async def answer(stream: ReplyStream) -> None:

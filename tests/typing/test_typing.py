@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.sdk.test_own_model import MODELS
+from tests.sdk.test_readme_programs import program
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -71,8 +72,10 @@ def test_what_is_right_passes_and_what_is_wrong_is_found(check: object, tmp_path
 
 
 @pytest.mark.parametrize("check", [mypy, pyright], ids=["mypy", "pyright"])
-def test_readme_s_own_models_pass(check: object, tmp_path: Path) -> None:
+def test_readme_s_programs_pass(check: object, tmp_path: Path) -> None:
     assert callable(check)
-    for name, program in MODELS.items():
-        (tmp_path / f"own_{name}.py").write_text(program, "utf-8")
-    assert check(tmp_path, *(f"own_{name}.py" for name in MODELS)) == set()
+    programs = {f"own_{name}.py": text for name, text in MODELS.items()}
+    programs |= {name: program(name) for name in ("office.py", "reminder.py")}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    assert check(tmp_path, *programs) == set()
