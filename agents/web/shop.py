@@ -77,12 +77,12 @@ def customer(scope: MutableMapping[str, Any]) -> Mapping[str, Any] | None:
 
 async def login(request: Request) -> Response:
     try:
-        given = await request.json()
-        name, password = str(given["name"]), str(given["password"])
+        form = await request.json()
+        name, password = str(form["name"]), str(form["password"])
     except (ValueError, KeyError, TypeError):
         return Response("a name and a password, please", status_code=400)
-    known = CUSTOMERS.get(name)
-    if known is None or not secrets.compare_digest(known.encode(), password.encode("utf-8", "replace")):
+    known, given = CUSTOMERS.get(name), password.encode("utf-8", "replace")
+    if known is None or not secrets.compare_digest(known.encode(), given):
         return Response("no such customer", status_code=403)
     session = secrets.token_urlsafe()
     SESSIONS[session] = name

@@ -6,11 +6,11 @@ Every refusal is an answer; nothing a client sends ends its connection.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import merge_payload, payload_of, refusals
@@ -18,7 +18,7 @@ from pinecall_cli.protocol.frames import Command, Received, Unknown
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.protocol.refusal import ConfigRefused
 from pinecall_cli.server.agents import handoff
-from pinecall_cli.server.agents.claims import Claims, refuse_agent, refuse_line
+from pinecall_cli.server.agents.claims import Claims
 from pinecall_cli.server.agents.registry import (
     Channel,
     Connection,
@@ -27,6 +27,7 @@ from pinecall_cli.server.agents.registry import (
     Registration,
 )
 from pinecall_cli.server.agents.sessions import Session
+from pinecall_cli.server.answers import Answers, refused
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.phone import bridging, dialling, phone_lines, routing
 from pinecall_cli.server.text import llm_chat
@@ -35,10 +36,6 @@ from pinecall_cli.server.text.chat import ChatSession
 log = logging.getLogger("pinecall.server")
 
 CHANNELS = frozenset({"phone", "webrtc", "chat", "whatsapp"})
-LEGACY = frozenset(
-    {"register", "update_config", "update_session_config", "add_phone", "remove_phone"}
-)
-"""Frames that clients sent before there were agents on a connection (commands.md §12)."""
 
 
 class Dispatch:
@@ -47,12 +44,13 @@ class Dispatch:
     def __init__(self, server: VoiceServer, connection: Connection) -> None:
         self._server, self._connection = server, connection
         self._claims = Claims(server, connection)
+        self._answers = Answers(server, connection)
 
     def handle(self, received: Received) -> None:
         """Carry out one frame; what goes wrong is answered, never raised."""
         frame = received.frame
         if isinstance(frame, Unknown):
-            self._unknown(frame)
+            self._answers.unknown(frame)
             return
         try:
             handler = HANDLERS.get(type(frame))
@@ -61,12 +59,14 @@ class Dispatch:
             elif isinstance(frame, Command):
                 self._to_session(frame)
         except Refused as refusal:
-            self._refuse(frame, refusal)
+            self._answers.refuse(frame, refusal)
         except ConfigRefused as refusal:
-            self._refuse(frame, refused([refusal]))
+            self._answers.refuse(frame, refused([refusal]))
         except Exception:
             log.exception("a %s command failed", type(frame).__name__)
-            self._refuse(frame, Refused("INTERNAL_ERROR", "the server failed at this command"))
+            self._answers.refuse(
+                frame, Refused("INTERNAL_ERROR", "the server failed at this command")
+            )
 
     def close(self) -> None:
         """Give up what waits, and end what this connection opened on agents of others."""
@@ -78,71 +78,6 @@ class Dispatch:
                 session.end("chat_completed")
             elif session.agent.connection is not self._connection:
                 session.end("hangup")
-
-    # --- answers ---
-
-    def _error(self, code: str, message: str, **fields: Any) -> None:
-        self._connection.send(events.Error(code=code, error=message, **fields))
-
-    def _refuse(self, frame: Any, refusal: Refused) -> None:
-        """Say why a command was not carried out, in the form its kind is answered in."""
-        if isinstance(frame, commands.AgentCreate):
-            refuse_agent(self._connection, frame.agent_id, refusal)
-        elif isinstance(frame, commands.LineCreate):
-            code = refusal.code if refusal.code in LINE_CODES else phone_lines.CODE
-            refuse_line(self._connection, frame.number, code, refusal.message)
-        elif isinstance(frame, commands.CallDial | commands.CallBridge):
-            self._connection.send(
-                events.CallError(agent_id=frame.agent_id, error=refusal.message, code=refusal.code)
-            )
-        elif name_of(frame).startswith("history."):
-            self._refuse_history(name_of(frame), structs.asdict(frame), refusal.message)
-        else:
-            about: dict[str, Any] = {
-                key: getattr(frame, key)
-                for key in ("agent_id", "call_id", "session_id")
-                if isinstance(getattr(frame, key, None), str)
-            }
-            self._error(refusal.code, refusal.message, **(about | refusal.extra))
-
-    def _refuse_history(self, name: str, fields: Mapping[str, Any], why: str) -> None:
-        call, request = fields.get("call_id"), fields.get("request_id", UNSET)
-        answer = events.HistoryData if name == "history.get" else events.HistoryUpdated
-        stamps: dict[str, Any] = {}
-        if isinstance(call, str):
-            session = self._server.registry.session(self._connection.org, call)
-            stamps = {"call_id": call, "session_id": call}
-            if session is not None and session.agent.connection is self._connection:
-                stamps["agent_id"] = session.agent.slug
-        request = request if isinstance(request, str) else UNSET
-        self._connection.send(answer(request_id=request, error=why, **stamps))
-
-    def _unknown(self, frame: Unknown) -> None:
-        fields, problem = frame.fields, frame.problem
-        about = {
-            key: fields[key]
-            for key in ("agent_id", "call_id", "session_id")
-            if isinstance(fields.get(key), str)
-        }
-        if frame.event in LEGACY:
-            self._error("UNSUPPORTED", f"`{frame.event}` is of a generation before this one")
-        elif problem is None:
-            name = frame.event[:100]
-            self._error("UNKNOWN_EVENT", f"this server knows no `{name}`", **about)
-        elif frame.event == "agent.create":
-            why = f"REGISTRATION_ERROR: {problem}"
-            self._error("REGISTRATION_ERROR", why, **about)
-        elif frame.event.startswith("history."):
-            self._refuse_history(frame.event, fields, problem)
-        elif frame.event == "line.create":
-            number = fields.get("number")
-            number = number if isinstance(number, str) else ""
-            refuse_line(self._connection, number, phone_lines.CODE, problem)
-        elif frame.event == "llm.chat":
-            stamps = {k: v for k, v in about.items() if k != "call_id"}
-            self._connection.send(events.LlmChatError(error=problem, **stamps))
-        else:
-            self._error("INVALID_FRAME", problem, **about)
 
     # --- agents ---
 
@@ -378,26 +313,12 @@ HANDLERS: Mapping[type[Any], Handler] = {
 }
 """Commands that are not of one call; those that are go to the call."""
 
-LINE_CODES = frozenset({"LINE_CONFLICT", "LINE_CONFIG_ERROR", "PHONE_NOT_IN_ORG", "UNAUTHORIZED"})
-"""What ``line.error`` may say."""
-
-
-def name_of(frame: Any) -> str:
-    """Return a frame's name on the wire."""
-    return str(type(frame).__struct_config__.tag)
-
 
 def check(payload: Mapping[str, Any]) -> None:
     """Let a configuration pass, or refuse it with everything that is wrong with it."""
     wrong = [refusal for _, refusal in refusals(payload)]
     if wrong:
         raise refused(wrong)
-
-
-def refused(wrong: Sequence[ConfigRefused]) -> Refused:
-    """Return the answer to a configuration that the grammars refuse."""
-    texts = [f"{one.message}; {one.fix}" if one.fix else one.message for one in wrong]
-    return Refused(wrong[0].code.upper(), ". ".join(texts))
 
 
 def channel_ref(ref: str) -> str:

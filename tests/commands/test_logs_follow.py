@@ -23,17 +23,8 @@ from tests.commands.killed_server import (
     stored,
     through_kills,
 )
-from tests.server.peer import Deaf, Peer, connected, embedded
-
-
-async def chat(peer: Peer, id: str, agent: str = "desk", text: str = "hello") -> None:
-    await peer.send("llm.chat", agent_id=agent, session_id=id, text=text)
-    await peer.until("llm.chat.done", session_id=id)
-
-
-async def hang_up(peer: Peer, id: str) -> None:
-    await peer.send("call.hangup", call_id=id)
-    await peer.until("llm.chat.ended", call_id=id)
+from tests.server.log_reader import chat, hang_up
+from tests.server.peer import Deaf, connected, embedded
 
 
 def local(**options: Any) -> Any:

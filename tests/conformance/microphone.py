@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import httpx
 import websockets
 
 from pinecall_cli.server.embedded import EmbeddedServer
 from tests.fakes.engines import Engines, utterance
-from tests.server.peer import PATIENCE_S, bearer, embedded
+from tests.server.peer import PATIENCE_S, bearer, embedded, token
 
 FRAME_MS = 20
 MULAW_SILENCE = 0xFF
@@ -25,21 +24,6 @@ MULAW_SILENCE = 0xFF
 def speaking(texts: dict[int, str] | None = None, **options: Any) -> EmbeddedServer:
     """Return a server that hears marked tones as ``texts`` and answers with tones."""
     return embedded(**({"engines": Engines(texts)} | options))
-
-
-async def token(
-    server: EmbeddedServer,
-    agent: str = "desk",
-    kind: str = "webrtc",
-    *,
-    key: str = "pk_one",
-    **query: str,
-) -> str:
-    """Return a token of an agent, as its owner's backend gets it."""
-    async with httpx.AsyncClient(base_url=server.url, headers=bearer(key)) as http:
-        answer = await http.get(f"/{kind}/token", params={"agent_id": agent, **query})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["token"])
 
 
 class Caller:

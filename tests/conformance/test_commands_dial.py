@@ -13,6 +13,7 @@ from pinecall_cli.server.embedded import EmbeddedServer
 from tests.conformance.answered import OURS, SCRIPT, THEIRS
 from tests.conformance.microphone import speaking
 from tests.conformance.paragraphs import holds
+from tests.server.dialled import said
 from tests.server.peer import Peer, connected
 
 QUICK = Limits(ring_s=0.05, ring_timeout_s=0.3)
@@ -160,22 +161,13 @@ async def test_with_detect_turn_end_the_callee_speaks_first_and_the_greeting_fol
         await other.agent("other", greeting="Hello there")
         await other.send("channel.add", agent_id="other", type="phone", ref=THEIRS)
         await other.until("channel.added")
-        heard(server, "hello")
+        server.server.engines.recogniser.transcribe = said("hello")  # type: ignore[attr-defined]
         await dial(owner, THEIRS, greeting="Acme", detect_turn_end=True)
         turn = await owner.until("turn.end")
         assert turn["source"] == "bot"
         assert (await owner.until("bot.speaking"))["text"] == "Acme"
     told = of_calls(owner)
     assert told.index("turn.end") < told.index("bot.speaking")
-
-
-def heard(server: EmbeddedServer, text: str) -> None:
-    """Let the server hear a text in everything: no mark survives a telephone."""
-
-    async def transcribe(pcm: bytes) -> str:
-        return text
-
-    server.server.engines.recogniser.transcribe = transcribe  # type: ignore[attr-defined]
 
 
 @holds("commands", "9.2")
@@ -212,7 +204,7 @@ async def test_a_colleague_is_told_what_went_wrong_and_a_stranger_may_not_dial()
 async def bridge(**fields: Any) -> AsyncIterator[tuple[EmbeddedServer, Peer, Peer]]:
     """Have `judge` call `desk`; yields the server, and the owners of both."""
     async with speaking() as server, connected(server) as judge, connected(server) as desk:
-        heard(server, "hello")
+        server.server.engines.recogniser.transcribe = said("hello")  # type: ignore[attr-defined]
         await desk.agent("desk", greeting="Desk")
         await judge.agent("judge", greeting="Never said")
         frame = {"agent_id": "judge", "target": "desk", "detect_turn_end": True}
@@ -287,7 +279,7 @@ async def test_a_bridge_that_cannot_be_is_a_call_error(fields: dict[str, str]):
 @holds("commands", "9.3")
 async def test_a_bridge_without_detect_turn_end_waits_for_the_other_as_one_with_it():
     async with speaking() as server, connected(server) as peer:
-        heard(server, "hello")
+        server.server.engines.recogniser.transcribe = said("hello")  # type: ignore[attr-defined]
         await peer.agent("desk", greeting="Desk")
         await peer.agent("judge")
         await peer.send("call.bridge", agent_id="judge", target="desk", greeting="Judge")

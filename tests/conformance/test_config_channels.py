@@ -9,11 +9,11 @@ import httpx
 import pytest
 import websockets
 
-from tests.conformance.microphone import calling, speaking, token
+from tests.conformance.microphone import calling, speaking
 from tests.conformance.paragraphs import holds
 from tests.conformance.told_model import ToldModel, ask, serving
 from tests.fakes.engines import Engines
-from tests.server.peer import Peer, bearer, connected, embedded
+from tests.server.peer import Peer, bearer, connected, embedded, token
 
 SCRIPT: dict[str, Any] = {"provider": "script", "rules": [{"say": "You said {text}."}]}
 OURS, THEIRS = "+13186330963", "+14155550100"

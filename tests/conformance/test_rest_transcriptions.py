@@ -11,14 +11,13 @@ from pinecall_cli.audio.wav import wav_header
 from pinecall_cli.engines.choose import INSTALL
 from pinecall_cli.errors import EngineError
 from pinecall_cli.server.app import Limits
-from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.server.routes.transcriptions import LARGEST_FILE
 from tests.conformance.paragraphs import holds
 from tests.conformance.recording import PATH, TEXTS, gap, post, wav
 from tests.fakes.engines import Engines, Recogniser, utterance
 from tests.server.browser import OpusEngines
 from tests.server.gate import Gate
-from tests.server.peer import bearer, connected, embedded
+from tests.server.peer import bearer, connected, embedded, token
 from tests.server.recordings import recorded_hum
 
 
@@ -149,16 +148,11 @@ async def test_two_recordings_of_one_organisation_are_written_down_at_once_and_n
         assert [answer.status_code for answer in await asyncio.gather(*begun)] == [200, 200]
 
 
-async def chat_token(server: EmbeddedServer) -> str:
-    async with httpx.AsyncClient(base_url=server.url, headers=bearer()) as http:
-        return str((await http.get("/chat/token?agent_id=desk")).json()["token"])
-
-
 @holds("rest", "10")
 async def test_a_clip_is_written_down_for_a_chat_token():
     async with embedded(engines=Engines(TEXTS)) as server, connected(server) as owner:
         await owner.agent("desk")
-        path = f"/api/scribe?token={await chat_token(server)}"
+        path = f"/api/scribe?token={await token(server, kind='chat')}"
         clip = await post(server, wav(), path)
         assert clip.json()["text"] == "Hello there. Two tickets, please."
         assert clip.headers["access-control-allow-origin"] == "*"
@@ -172,5 +166,5 @@ async def test_what_a_browser_records_is_written_down():
         await owner.agent("desk")
         clip = recorded_hum("webm")
         assert (await post(server, clip)).json()["text"] == "hello there"
-        scribed = await post(server, clip, f"/api/scribe?token={await chat_token(server)}")
+        scribed = await post(server, clip, f"/api/scribe?token={await token(server, kind='chat')}")
         assert scribed.json()["text"] == "hello there"

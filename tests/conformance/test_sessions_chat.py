@@ -10,8 +10,8 @@ import pytest
 from pinecall_cli.errors import EngineError
 from pinecall_cli.server.app import Limits
 from tests.conformance.paragraphs import holds
-from tests.server.chat_page import page, token
-from tests.server.peer import connected, embedded
+from tests.server.chat_page import page
+from tests.server.peer import connected, embedded, token
 from tests.server.test_chat import LOOKUP, SCRIPT
 
 GREETS = {"greetingInChat": True, "greeting": "Hi {{who}}!", "vars": {"who": "Ana"}}
@@ -21,7 +21,7 @@ GREETS = {"greetingInChat": True, "greeting": "Hi {{who}}!", "vars": {"who": "An
 async def test_a_page_writes_and_reads_the_answer_as_it_comes():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT, language="en")
-        minted = await token(server, metadata='{"userId":"u_9","lang":"es"}')
+        minted = await token(server, kind="chat", metadata='{"userId":"u_9","lang":"es"}')
         async with page(server, minted, origin="https://shop.example") as browser:
             first = await browser.receive()
             assert first["event"] == "chat.connected"
@@ -50,7 +50,7 @@ async def test_a_page_writes_and_reads_the_answer_as_it_comes():
 async def test_the_owners_tools_run_and_the_page_sees_them():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT, tools=[LOOKUP])
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             await browser.send("message", text="where is order 42?")
             call = await owner.until("llm.tool_call")
             (wish,) = call["tool_calls"]
@@ -70,7 +70,7 @@ async def test_the_owners_tools_run_and_the_page_sees_them():
 async def test_messages_that_come_at_once_are_answered_one_after_the_other():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT)
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             for text in ("slow", "second"):
                 await browser.send("message", text=text)
             assert (await browser.until("chat.done"))["text"] == "one two three"
@@ -81,7 +81,7 @@ async def test_messages_that_come_at_once_are_answered_one_after_the_other():
 async def test_context_of_the_page_reaches_the_prompt_until_it_is_taken_out():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT, prompt="Be kind.", raw_prompt=True)
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             await browser.send("set_context", key="page", value="/pricing")
             await browser.send("message", text="prompt")
             assert "/pricing" in (await browser.until("chat.done"))["text"]
@@ -94,7 +94,7 @@ async def test_context_of_the_page_reaches_the_prompt_until_it_is_taken_out():
 async def test_a_greeting_comes_right_after_the_connection_where_it_is_wanted():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT, **GREETS)
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             await browser.until("chat.connected")
             greeting = await browser.receive()
             assert (greeting["event"], greeting["text"]) == ("chat.done", "Hi Ana!")
@@ -122,7 +122,7 @@ async def test_a_greeting_comes_right_after_the_connection_where_it_is_wanted():
 async def test_nonsense_is_answered_and_ends_nothing(frame: str):
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT)
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             await browser.socket.send(b"\x00\x01")
             await browser.socket.send(frame)
             assert (await browser.until("chat.error"))["error"]
@@ -134,7 +134,7 @@ async def test_nonsense_is_answered_and_ends_nothing(frame: str):
 async def test_a_failing_model_is_an_error_of_the_turn_for_both():
     async with embedded(limits=Limits(reply_s=0.01)) as server, connected(server) as owner:
         await owner.agent("desk")
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             await browser.send("message", text="hello")
             assert "did not answer" in (await browser.until("chat.error"))["error"]
             await owner.until("llm.chat.error")
@@ -146,7 +146,7 @@ async def test_a_failing_model_is_an_error_of_the_turn_for_both():
 async def test_the_application_itself_may_answer():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk")
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             await browser.send("message", text="hello")
             message = await owner.until("chat.message")
             call = message["call_id"]
@@ -162,7 +162,7 @@ async def test_an_agent_whose_model_is_not_there_is_an_error_and_a_close():
 
     async with embedded(models=choose) as server, connected(server) as owner:
         await owner.agent("desk")
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             assert await browser.closed() == (1011, "engine")
             assert browser.seen == [{"event": "error", "error": "the agent cannot answer now"}]
 
@@ -171,10 +171,10 @@ async def test_an_agent_whose_model_is_not_there_is_an_error_and_a_close():
 async def test_a_thread_is_taken_up_where_it_was_left():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT, **GREETS)
-        async with page(server, await token(server), "&thread=t9") as browser:
+        async with page(server, await token(server, kind="chat"), "&thread=t9") as browser:
             await browser.send("message", text="hello")
             await browser.until("chat.done", text="You said: hello")
-        async with page(server, await token(server), "&thread=t9") as browser:
+        async with page(server, await token(server, kind="chat"), "&thread=t9") as browser:
             await browser.until("chat.connected")
             history = await browser.receive()
             assert history["event"] == "chat.history"
@@ -198,14 +198,14 @@ async def test_a_thread_that_a_key_sealed_is_not_to_be_had_by_naming_it():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT)
         sealed = '{"threadId":"patient-7"}'
-        async with page(server, await token(server, metadata=sealed)) as browser:
+        async with page(server, await token(server, kind="chat", metadata=sealed)) as browser:
             await browser.send("message", text="a secret")
             await browser.until("chat.done")
-        async with page(server, await token(server), "&thread=patient-7") as thief:
+        async with page(server, await token(server, kind="chat"), "&thread=patient-7") as thief:
             await thief.send("message", text="hello")
             await thief.until("chat.done")
             assert "chat.history" not in {frame["event"] for frame in thief.seen}
-        minted = await token(server, metadata=sealed)
+        minted = await token(server, kind="chat", metadata=sealed)
         async with page(server, minted, "&thread=other") as browser:
             await browser.until("chat.connected")
             assert (await browser.receive())["messages"][0]["text"] == "a secret"

@@ -8,9 +8,9 @@ import pytest
 import websockets
 
 from pinecall_cli.server.app import Limits
-from tests.conformance.microphone import calling, microphone, speaking, token, waiting
+from tests.conformance.microphone import calling, microphone, speaking, waiting
 from tests.conformance.paragraphs import holds
-from tests.server.peer import Peer, bearer, connected
+from tests.server.peer import Peer, bearer, connected, token
 
 SCRIPT: dict[str, Any] = {
     "provider": "script",

@@ -10,11 +10,11 @@ import pytest
 import websockets
 
 from pinecall_cli.server.app import Limits
-from tests.conformance.microphone import calling, speaking, token
+from tests.conformance.microphone import calling, speaking
 from tests.conformance.paragraphs import holds
 from tests.server.browser import Browser
 from tests.server.browser import speaking as with_opus
-from tests.server.peer import bearer, connected, embedded
+from tests.server.peer import bearer, connected, embedded, token
 
 SCRIPT: dict[str, Any] = {"provider": "script", "rules": [{"say": "You said {text}."}]}
 

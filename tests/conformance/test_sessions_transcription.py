@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import pytest
 import websockets
 
@@ -20,7 +19,7 @@ from pinecall_cli.server.embedded import EmbeddedServer
 from tests.conformance.paragraphs import holds
 from tests.conformance.recording import PATH, SOUND, TEXTS, gap
 from tests.fakes.engines import Engines, Recogniser, utterance
-from tests.server.peer import PATIENCE_S, bearer, connected, embedded
+from tests.server.peer import PATIENCE_S, bearer, connected, embedded, token
 
 
 class Stream:
@@ -208,16 +207,11 @@ async def test_a_server_that_stops_says_what_was_said_and_closes():
         server.stop()
 
 
-async def chat_token(server: EmbeddedServer) -> str:
-    async with httpx.AsyncClient(base_url=server.url, headers=bearer()) as http:
-        return str((await http.get("/chat/token?agent_id=desk")).json()["token"])
-
-
 @holds("sessions", "7.1")
 async def test_a_page_dictates_with_a_chat_token_that_is_good_once():
     async with embedded(engines=Engines(TEXTS)) as server, connected(server) as owner:
         await owner.agent("desk")
-        token = await chat_token(server)
+        minted = await token(server, kind="chat")
         page = {"Origin": "https://anywhere.example"}
         query = f"token={token}&lang=en-US"
         async with stream(server, query, "/api/scribe/ws", **page) as said:
@@ -239,7 +233,7 @@ async def test_a_page_dictates_with_a_chat_token_that_is_good_once():
 async def test_a_page_that_dictates_in_another_language_is_told_why_not():
     async with embedded(engines=Engines(TEXTS)) as server, connected(server) as owner:
         await owner.agent("desk")
-        query = f"token={await chat_token(server)}&lang=es"
+        query = f"token={await token(server, kind='chat')}&lang=es"
         async with stream(server, query, "/api/scribe/ws") as said:
             refusal = await said.receive()
             assert refusal.keys() == {"event", "error"}
@@ -259,7 +253,7 @@ async def test_what_a_stream_does_not_say_is_the_default():
 async def test_what_is_dictated_is_shown_before_it_is_over():
     async with embedded(engines=Engines(TEXTS)) as server, connected(server) as owner:
         await owner.agent("desk")
-        query = f"token={await chat_token(server)}"
+        query = f"token={await token(server, kind='chat')}"
         async with stream(server, query, "/api/scribe/ws", X="y") as said:
             await said.until("ready")
             await said.socket.send(utterance(1, 900))

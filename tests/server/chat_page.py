@@ -6,19 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
 import websockets
 
 from pinecall_cli.server.embedded import EmbeddedServer
-from tests.server.peer import Peer, bearer
-
-
-async def token(server: EmbeddedServer, agent: str = "desk", **query: str) -> str:
-    async with httpx.AsyncClient(base_url=server.url) as http:
-        params = {"agent_id": agent, **query}
-        answer = await http.get("/chat/token", params=params, headers=bearer())
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["token"])
+from tests.server.peer import Peer
 
 
 @asynccontextmanager

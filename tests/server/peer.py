@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import websockets
 
 from pinecall_cli.server.embedded import EmbeddedServer
@@ -96,3 +97,18 @@ async def connected(
 def bearer(key: str = "pk_one") -> dict[str, str]:
     """Return the header that carries a key."""
     return {"Authorization": f"Bearer {key}"}
+
+
+async def token(
+    server: EmbeddedServer,
+    agent: str = "desk",
+    kind: str = "webrtc",
+    *,
+    key: str = "pk_one",
+    **query: str,
+) -> str:
+    """Return a token of an agent, as its owner's backend gets it."""
+    async with httpx.AsyncClient(base_url=server.url, headers=bearer(key)) as http:
+        answer = await http.get(f"/{kind}/token", params={"agent_id": agent, **query})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["token"])

@@ -14,15 +14,15 @@ from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol.chat import UNANSWERED
 from pinecall_cli.server.app import Limits
 from pinecall_cli.server.text.threads import MOST_BYTES, Thread, Threads, newest, thread_of
-from tests.server.chat_page import page, token
-from tests.server.peer import bearer, connected, embedded
+from tests.server.chat_page import page
+from tests.server.peer import bearer, connected, embedded, token
 from tests.server.test_chat import SCRIPT
 
 
 async def test_a_page_that_writes_faster_than_it_is_answered_is_told():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk")
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             for _ in range(40):
                 await browser.send("message", text="again")
             assert "too many" in (await browser.until("chat.error"))["error"]
@@ -32,7 +32,7 @@ async def test_a_page_learns_that_a_model_failed_and_its_owner_why():
     llm = {"provider": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=llm)
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             await browser.send("message", text="hello")
             assert (await browser.until("chat.error"))["error"] == UNANSWERED
             assert "127.0.0.1:9" in (await owner.until("llm.chat.error"))["error"]
@@ -46,7 +46,7 @@ async def test_a_page_learns_that_there_is_no_such_model_and_whoever_runs_the_se
 
     async with embedded(models=choose) as server, connected(server) as owner:
         await owner.agent("desk")
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             assert (await browser.until("error"))["error"] == UNANSWERED
             assert await browser.closed() == (1011, "engine")
     assert "SHOP_MODEL_KEY" in caplog.text
@@ -56,7 +56,7 @@ async def test_without_its_agent_the_socket_is_closed_and_says_why():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT)
         async with (
-            page(server, await token(server)) as browser,
+            page(server, await token(server, kind="chat")) as browser,
             httpx.AsyncClient(base_url=server.url) as http,
         ):
             await browser.until("chat.connected")
@@ -69,7 +69,7 @@ async def test_a_server_that_stops_says_so_to_its_pages():
     try:
         async with connected(server) as owner:
             await owner.agent("desk", llm=SCRIPT)
-            async with page(server, await token(server)) as browser:
+            async with page(server, await token(server, kind="chat")) as browser:
                 await browser.until("chat.connected")
                 await asyncio.to_thread(server.stop)
                 assert await browser.closed() == (1001, "server_shutdown")
@@ -80,10 +80,12 @@ async def test_a_server_that_stops_says_so_to_its_pages():
 async def test_more_pages_than_there_is_room_for_are_turned_away():
     async with embedded(limits=Limits(browser_chats=1)) as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT)
-        async with page(server, await token(server)) as browser:
+        async with page(server, await token(server, kind="chat")) as browser:
             await browser.until("chat.connected")
             with pytest.raises(websockets.InvalidStatus) as refused:
-                await websockets.connect(f"ws{server.url[4:]}/chat/ws?token={await token(server)}")
+                await websockets.connect(
+                    f"ws{server.url[4:]}/chat/ws?token={await token(server, kind='chat')}"
+                )
             assert refused.value.response.status_code == 503
 
 

@@ -6,42 +6,19 @@ import asyncio
 import json
 import resource
 import wave
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pinecall_cli.audio.pcm import level_dbfs
 from pinecall_cli.errors import NotAuthorisedError, NotFoundError
 from pinecall_cli.sdk.live import LiveAudio
-from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.server.voice import live
 from pinecall_cli.server.voice.tape import Listener, Tape
 from pinecall_cli.settings import Secret
-from tests.fakes.engines import Engines
 from tests.server.calling import calling
-from tests.server.peer import connected
-
-GREETING = "a greeting that goes on for quite a while so that there is something to be heard"
-
-
-@asynccontextmanager
-async def desk(server: EmbeddedServer, **payload: Any) -> AsyncIterator[None]:
-    async with connected(server) as peer:
-        await peer.agent("desk", greeting=GREETING, **payload)
-        await peer.send("channel.add", agent_id="desk", type="phone", ref="+13186330963")
-        await peer.until("channel.added")
-        yield
-
-
-def serving(**options: Any) -> EmbeddedServer:
-    return EmbeddedServer(**({"engines": Engines(), "keys": ["pk_one", "pk_two"]} | options))
-
-
-def url(server: EmbeddedServer, call_id: str, token: str = "pk_one") -> str:
-    return f"ws{server.url[4:]}/live/{call_id}/ws?token={token}"
+from tests.server.live_call import desk, serving
 
 
 async def test_a_call_is_heard_from_where_one_joins_to_its_end():

@@ -21,8 +21,8 @@ from tests.fakes.engines import tone
 from tests.sdk.jumping import JumpingLoop
 from tests.server.browser import browsing, speaking
 from tests.server.calling import calling
-from tests.server.chat_page import page, token
-from tests.server.peer import PATIENCE_S, Peer, bearer, connected
+from tests.server.chat_page import page
+from tests.server.peer import PATIENCE_S, Peer, bearer, connected, token
 
 CALLS = 25
 ROUND_TRIPS = 20
@@ -90,7 +90,7 @@ async def speak_and_listen(server: EmbeddedServer, owner: Peer) -> None:
 
 async def write(server: EmbeddedServer, owner: Peer) -> None:
     """Write from a page."""
-    async with page(server, await token(server)) as browser:
+    async with page(server, await token(server, kind="chat")) as browser:
         await browser.send("message", text="hello")
         await browser.until("chat.done")
     await owner.until("llm.chat.ended")
