@@ -1,7 +1,8 @@
 """The embedded voice server: a real one, for one machine, wire-compatible with the hosted one.
 
 `embedded` runs it in a thread, `gateway` is its front door, `app` what all routes and sessions
-share, `dispatch` what an agent's commands do. Below, each knowing only those under it:
+share, `dispatch` what an agent's commands do, `answers` how they are refused. Below, each knowing
+only those under it:
 
     routes                            a family of routes each: parse, ask, answer
     phone · text · speech · webrtc    the local exchange; chats, WhatsApp; audio API; pages' calls

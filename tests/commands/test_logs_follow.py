@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import websockets
 
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.server.log.log_file import FILE
@@ -22,6 +23,7 @@ from tests.commands.killed_server import (
     newest,
     stored,
     through_kills,
+    write,
 )
 from tests.server.log_reader import chat, hang_up
 from tests.server.peer import Deaf, connected, embedded
@@ -190,10 +192,13 @@ async def test_a_call_that_goes_with_its_server_is_told_to_what_was_written_down
     loading = asyncio.get_running_loop().create_task(load(place["url"], place["key"]))
     everything = await Follower.start()
     await everything.count(20)
-    call = everything.printed[0]["call"]
-    follower = await Follower.start(call)
-    await follower.count(1)
-    await asyncio.to_thread(server.kill)
+    async with websockets.connect(f"ws{place['url'][4:]}/client") as peer:
+        await peer.send(json.dumps({"event": "connect", "api_key": place["key"]}))
+        call = "chat-that-lasts"  # those of the load end when they have said enough
+        await write(peer, "desk", call)
+        follower = await Follower.start(call)
+        await follower.count(1)
+        await asyncio.to_thread(server.kill)
     loading.cancel()
     await follower.reading
     assert await follower.process.wait() == 3

@@ -285,5 +285,5 @@ async def test_a_bridge_without_detect_turn_end_waits_for_the_other_as_one_with_
         await peer.send("call.bridge", agent_id="judge", target="desk", greeting="Judge")
         await peer.until("turn.end", agent_id="judge")
         await peer.until("bot.speaking", agent_id="judge", text="Judge")
-    said = [f for f in peer.seen if f["event"] == "bot.speaking" and f["agent_id"] == "judge"]
-    assert len(said) == 1
+    begun = [f for f in peer.seen if f["event"] == "bot.speaking" and f["agent_id"] == "judge"]
+    assert len(begun) == 1

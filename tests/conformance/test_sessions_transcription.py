@@ -213,7 +213,7 @@ async def test_a_page_dictates_with_a_chat_token_that_is_good_once():
         await owner.agent("desk")
         minted = await token(server, kind="chat")
         page = {"Origin": "https://anywhere.example"}
-        query = f"token={token}&lang=en-US"
+        query = f"token={minted}&lang=en-US"
         async with stream(server, query, "/api/scribe/ws", **page) as said:
             assert await said.receive() == {"event": "ready"}
             for at in range(0, len(SOUND), 3_200):
