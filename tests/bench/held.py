@@ -27,13 +27,15 @@ def held(root: object) -> Counter[str]:
         kind = type(one)
         if is_ours(kind):
             count[f"objects {kind.__module__.removeprefix(OURS)}.{kind.__name__}"] += 1
-        elif kind is types.FunctionType:
-            count["functions"] += 1
+        elif isinstance(one, types.FunctionType) and str(one.__module__).startswith(OURS):
+            count["functions"] += 1  # closures that something keeps
     loop = asyncio.get_running_loop()
     count["tasks"] = len(asyncio.all_tasks(loop))
     timers = getattr(loop, "_scheduled", ())
     count["timers"] = sum(not timer.cancelled() for timer in timers)
-    count["threads"] = threading.active_count()
+    names = (thread.name for thread in threading.enumerate())
+    # asyncio's pool grows to a bound of its own, when name look-ups overlap.
+    count["threads"] = sum(not name.startswith("asyncio_") for name in names)
     for path, size in tables(root):
         count[f"table {path}"] += size
     return count
