@@ -235,7 +235,7 @@ class CallSession:
         one = loaded[0]
         place = await stack.enter_async_context(own_server([one.config.name], notice=self._say))
         self._say(f"running {one.config.name} on a local server for this call")
-        client = Pinecall(place.key, place.url)
+        client = Pinecall(place.presented, place.url)
         stack.push_async_callback(client.disconnect)
         client.on("error", lambda problem: self._say(str(problem)))
         client.add(one.agent)

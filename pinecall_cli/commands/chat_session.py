@@ -201,7 +201,7 @@ class ChatSession:
                 fix = f"`pinecall chat {self.agent}` writes to the one that runs"
                 raise ConflictError(held.message, fix=fix) from None
             self._own = True
-        client = Pinecall(place.key, place.url)
+        client = Pinecall(place.presented, place.url)
         stack.push_async_callback(client.disconnect)
         # Others may be at work on that server: no number is taken from them.
         config = replace(loaded.config, name=self.agent, phone_numbers=(), whatsapp=None)

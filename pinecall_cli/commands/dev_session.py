@@ -140,7 +140,7 @@ class DevSession:
             stack.enter_context(self.keys)
             stack.enter_context(kept_apart(self.view))
             self.place = await self._server(stack)
-            self.client = Pinecall(self.place.key, self.place.url)
+            self.client = Pinecall(self.place.presented, self.place.url)
             stack.push_async_callback(self.client.disconnect)
             self._listen()
             self.reloader = Reloader(self.client, rename=self.name_of, report=self.happened)

@@ -14,6 +14,7 @@ from pinecall_cli.errors import InfrastructureError
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.sdk import discover
 from pinecall_cli.settings import Secret, Target, data_dir, run_dir
+from pinecall_cli.settings.running import key_now
 
 if TYPE_CHECKING:
     from pinecall_cli.server.embedded import EmbeddedServer
@@ -27,6 +28,13 @@ class Place:
     key: Secret
     embedded: EmbeddedServer | None = None
     """The server, if it is ours and in this process."""
+    renewed: bool = False
+    """Whether the key is the server's own, and another one after each of its starts."""
+
+    @property
+    def presented(self) -> Secret | Callable[[], Secret]:
+        """What a client that comes back to the server is to have for a key."""
+        return key_now(self.url, self.key) if self.renewed else self.key
 
 
 @asynccontextmanager
@@ -92,4 +100,4 @@ def joined_server(target: Target) -> Place:
             code="server_unreachable",
             fix="start one with `pinecall server`, or name its key with `--api-key`",
         )
-    return Place(target.url, key)
+    return Place(target.url, key, renewed=target.key is None)

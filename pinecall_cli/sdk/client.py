@@ -11,22 +11,19 @@ from typing import Any, TypeVar, Unpack, overload
 
 from pinecall_cli.agent.config import AgentConfig
 from pinecall_cli.agent.define import Agent, AgentOptions, collector
-from pinecall_cli.errors import (
-    NotAuthorisedError,
-    ServerUnreachableError,
-    UsageError,
-)
+from pinecall_cli.errors import ServerUnreachableError, UsageError
 from pinecall_cli.protocol import commands
 from pinecall_cli.protocol.codec import encode
 from pinecall_cli.protocol.frames import Command, Received
 from pinecall_cli.protocol.ids import slugify
+from pinecall_cli.protocol.urls import client_url
 from pinecall_cli.sdk.agent_wire import AgentWire
 from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.callbook import CallBook
 from pinecall_cli.sdk.departures import Departures
 from pinecall_cli.sdk.handlers import Handler, Handlers
 from pinecall_cli.sdk.link import Link
-from pinecall_cli.sdk.offers import Offers
+from pinecall_cli.sdk.offers import Offers, revealed
 from pinecall_cli.sdk.office import Office, running_loop
 from pinecall_cli.sdk.reception import Reception
 from pinecall_cli.sdk.registrar import Registrar
@@ -35,6 +32,7 @@ from pinecall_cli.sdk.requests import Requests
 from pinecall_cli.sdk.serve import run
 from pinecall_cli.settings import KEY_VARIABLE, URL_VARIABLE, Secret
 from pinecall_cli.settings.logger import set_up
+from pinecall_cli.settings.running import is_local, key_now
 
 DEFAULT_URL = "wss://voice.pinecall.io"
 GRACE = 1.0
@@ -63,7 +61,8 @@ class Pinecall(Requests, Offers):
 
     Args:
         api_key: The key; ``PINECALL_API_KEY`` of the environment, if left out. A function is
-            asked for it at every connection: the key of a local server changes with each run.
+            asked for it at every connection. With neither, a local server that you run
+            is asked for nothing else: its key is in the file it keeps for you.
         api_url: The server, in any of ws, wss, http and https; ``PINECALL_URL`` of the
             environment, if left out, else `DEFAULT_URL`.
         auto_reconnect: Whether to connect again when the connection is lost or refused.
@@ -77,9 +76,11 @@ class Pinecall(Requests, Offers):
         auto_reconnect: bool = True,
         prompts_dir: str | Path = "prompts",
     ) -> None:
-        key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE, "")
-        self._key = Secret(key) if isinstance(key, str) else key
         self.api_url = api_url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+        key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE, "")
+        if not key and is_local(self.api_url):
+            key = key_now(self.api_url, Secret(""))
+        self._key = Secret(key) if isinstance(key, str) else key
         self._auto_reconnect = auto_reconnect
         self._handlers = Handlers()
         self._office = Office(self._send)
@@ -98,7 +99,7 @@ class Pinecall(Requests, Offers):
             set_up(os.environ)
         if collected is not None:
             collected.clients.append(self)
-        elif self._key and running_loop() is not None:
+        elif revealed(self._key) and running_loop() is not None:
             self.start()
 
     def __repr__(self) -> str:
@@ -188,12 +189,10 @@ class Pinecall(Requests, Offers):
 
         Raises:
             NotAuthorisedError: If there is no key.
+            ConfigRefused: If the server's address is none.
         """
-        if not self._key:
-            raise NotAuthorisedError(
-                "no API key",
-                fix=f"set `{KEY_VARIABLE}`, or give the key to `Pinecall(…)`",
-            )
+        self._secret()
+        client_url(self.api_url)
         loop = asyncio.get_running_loop()
         if self._office.loop is not loop or self._reception is None or self._link is None:
             if self._link is not None and self.connected:

@@ -22,8 +22,9 @@ from pinecall_cli.errors import (
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.sdk.listing import ConnectedAgent
 from pinecall_cli.sdk.rest import Rest, ServerSlowError
-from pinecall_cli.settings import Secret, Target, http_base
+from pinecall_cli.settings import Secret, Target
 from pinecall_cli.settings.running import LocalServer as LocalServer
+from pinecall_cli.settings.running import key_of as key_of
 from pinecall_cli.settings.running import runtime_files as runtime_files
 
 ANSWER_WITHIN = 2.0
@@ -72,15 +73,6 @@ async def ask(server: LocalServer) -> Running | None:
         # The process id proves nothing: by now it may be anybody's.
         server.file.unlink(missing_ok=True)
         return None
-
-
-def key_of(url: str, folder: Path | None = None) -> Secret | None:
-    """Return the key of the local server at that URL, from its file; None if there is none."""
-    wanted = http_base(url)
-    for server in reversed(runtime_files(folder)):  # a port is used again: the newest is there
-        if server.url == wanted:
-            return server.key
-    return None
 
 
 # --- the server that is meant ---------------------------------------------------------------

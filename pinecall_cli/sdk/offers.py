@@ -14,7 +14,8 @@ from pinecall_cli.sdk.feed import Feed
 from pinecall_cli.sdk.office import Office
 from pinecall_cli.sdk.streams import EventStream
 from pinecall_cli.sdk.token_endpoint import PAGES, Authorise, TokenEndpoint, refuse_key
-from pinecall_cli.settings import KEY_VARIABLE, Secret
+from pinecall_cli.settings import KEY_VARIABLE, URL_VARIABLE, Secret
+from pinecall_cli.settings.running import is_local
 
 if TYPE_CHECKING:
     from pinecall_cli.sdk.audio import Audio
@@ -235,10 +236,7 @@ class Offers:
         key = self._me._key
         found = key() if callable(key) else key
         if not found:
-            raise NotAuthorisedError(
-                "no API key",
-                fix=f"set `{KEY_VARIABLE}`, or give the key to `Pinecall(…)`",
-            )
+            raise no_key(self._me.api_url)
         return found
 
     def local_id(self, name: object) -> str | None:
@@ -267,6 +265,20 @@ class Offers:
                 f"agent `{name}` was not registered within {REQUEST_TIMEOUT:g} s"
             ) from None
         return name
+
+
+def no_key(url: str) -> NotAuthorisedError:
+    """Return the error for a client without a key."""
+    if is_local(url):
+        return NotAuthorisedError(
+            f"no API key, and no server of yours at {url}",
+            fix=f"start one: `pinecall server`; or set `{KEY_VARIABLE}` to its key",
+        )
+    return NotAuthorisedError(
+        "no API key",
+        fix=f"set `{KEY_VARIABLE}`; or try it on this machine: `pinecall dev FILE`, or "
+        f"`pinecall server` with `{URL_VARIABLE}=http://127.0.0.1:4747`",
+    )
 
 
 def revealed(key: Secret | Callable[[], Secret]) -> str:

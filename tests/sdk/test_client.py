@@ -12,6 +12,7 @@ from pinecall_cli.errors import (
     ConflictError,
     NotAuthorisedError,
     NotFoundError,
+    PinecallError,
     ServerUnreachableError,
     UsageError,
 )
@@ -278,3 +279,10 @@ async def test_a_handle_never_connects_and_hears_what_the_cli_hears(
     assert len(heard.entries) == 1
     await handle.disconnect()
     assert client.connected
+
+
+@pytest.mark.parametrize("url", ["localhost:4747", "ftp://127.0.0.1", "http://", "http://[::1"])
+async def test_what_is_no_address_is_told_at_once_and_not_tried_again(url: str) -> None:
+    with pytest.raises(PinecallError, match="is no server address") as caught:
+        Pinecall("pk_1", url)
+    assert caught.value.exit_code == 2

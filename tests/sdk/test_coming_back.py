@@ -110,3 +110,24 @@ async def test_disconnecting_ends_calls_and_says_nothing_of_loss(client: Pinecal
         client.send(commands.Ping())
     await client.connect()
     await client.registered()
+
+
+async def test_without_a_key_it_takes_that_of_the_local_server_whenever_that_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    run_dir = tmp_path / "pinecall"
+    async with EmbeddedServer(engines=Engines(), run_dir=run_dir) as first:
+        port = first.port
+        monkeypatch.setenv("PINECALL_URL", f"http://localhost:{port}")
+        client = Pinecall()
+        client.on("error", Log())
+        lost = Log()
+        client.on("disconnected", lost)
+        client.add(desk())
+        await client.registered()
+    await lost.until()
+    async with EmbeddedServer(engines=Engines(), run_dir=run_dir, port=port) as second:
+        await client.registered()
+        assert set(await listed(second)) == {"front-desk"}
+        await client.disconnect()

@@ -107,7 +107,7 @@ def test_a_script_without_a_key_says_which_variable_it_misses(tmp_path: Path) ->
         with started(server, tmp_path, PINECALL_API_KEY="") as process:
             code, out, err = end_of(process)
     assert (code, out) == (4, "")
-    assert err.splitlines()[0] == "error: no API key"
+    assert err.splitlines()[0] == f"error: no API key, and no server of yours at {server.url}"
     assert "PINECALL_API_KEY" in err.splitlines()[1]
 
 
