@@ -22,11 +22,15 @@ from pinecall_cli.agent.python_syntax import (
     is_tool,
     literal,
     parse,
+    sets_variables,
 )
 from pinecall_cli.agent.reader import Reader, ToolSource
 from pinecall_cli.agent.resolve import Resolved, resolve
 from pinecall_cli.agent.yaml_file import read_yaml
 from pinecall_cli.errors import AgentFileError, Where
+
+IN_CODE = frozenset({"history"})
+"""Keywords of `Agent` that an agent file in YAML has no key for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ def _python(path: Path, problems: Problems) -> list[str]:
     for call in calls:
         reader = Reader(path.parent, {}, problems, interpolates=False)
         reader.tools_failed = True  # which tools there are, only running tells
+        reader.code_sets_variables = sets_variables(tree)
         agent = resolve(_call(call, shown), AGENT, reader, "agent")
         if agent is not None and _named(call):
             _check_twin(agent, call, names, shown, problems)
@@ -173,7 +178,7 @@ def _call(call: ast.Call, shown: str) -> Mapping:
             continue
         where = Where(shown, keyword.lineno, keyword.col_offset + 1)
         value = literal(keyword.value, shown)
-        if value is None and keyword.arg not in AGENT.keys:
+        if value is None and keyword.arg not in AGENT.keys and keyword.arg not in IN_CODE:
             value = Scalar("", "null", where)  # an unknown keyword is told of, whatever it is
         if value is not None:
             pairs.append((Scalar(keyword.arg, "quoted", where), value))

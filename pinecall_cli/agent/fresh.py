@@ -51,7 +51,10 @@ class FolderFinder(MetaPathFinder):
         target: types.ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
         """Return the module's place in the folder, or None."""
-        if self.thread is not None and threading.get_ident() != self.thread:
+        if self.thread is None:
+            if not _asked_by(self.folder):
+                return None
+        elif threading.get_ident() != self.thread:
             return None
         for place in [str(self.folder)] if path is None else path:
             if not Path(place).is_relative_to(self.folder) or not is_theirs(Path(place)):
@@ -129,6 +132,20 @@ class FreshModules:
         sys.modules[name] = module
         self._main[path] = name
         return module
+
+
+def _asked_by(folder: Path) -> bool:
+    """Tell whether code of the folder runs in this thread, and so may have asked for a module.
+
+    Packages of ours look for optional ones (httpcore for ``h2``) and must not find the user's.
+    """
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(folder) and is_theirs(path):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _loaded(folders: Collection[Path]) -> list[tuple[str, Path]]:

@@ -17,6 +17,8 @@ from pinecall_cli.errors import Where
 
 LOOKS = re.compile(rb"\bAgent\s*\(|\.agent\s*\(")
 MAX_SCANNED_BYTES = 4 * 1024 * 1024
+SETS_VARIABLES = "set_prompt_vars"
+"""The method by which code fills a prompt's variables."""
 
 
 def parse(source: bytes, name: str) -> ast.Module:
@@ -119,6 +121,13 @@ def _running_call(frame: FrameType) -> ast.Call | None:
 
 def _where(node: ast.AST, shown: str) -> Where:
     return Where(shown, getattr(node, "lineno", None), getattr(node, "col_offset", 0) + 1)
+
+
+def sets_variables(tree: ast.Module) -> bool:
+    """Tell whether code of the file sets variables of a prompt, wherever in it."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr == SETS_VARIABLES for node in ast.walk(tree)
+    )
 
 
 def functions(tree: ast.Module) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:

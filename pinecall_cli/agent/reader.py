@@ -70,6 +70,8 @@ class Reader:
     secrets: set[str] = field(default_factory=set)
     tools_failed: bool = False
     """Whether some tool could not be read, so that nobody knows which there are."""
+    code_sets_variables: bool = False
+    """Whether code sets variables of the prompt, so that nobody knows which stay empty."""
 
     def place(self, path: str, default: Where) -> Where:
         """Return where the value of ``path`` stands."""

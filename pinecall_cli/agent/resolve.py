@@ -94,7 +94,8 @@ def check(
             Checks(number, reader, f"phone_numbers[{n}].", where).grammars()
     if not reader.tools_failed:
         checks.script(known_tools | {item.name for item in _tool_list(values)})
-    checks.variables()
+    if not reader.code_sets_variables:
+        checks.variables()
 
 
 def _tool_list(values: Values) -> list[Tool | ToolSpec]:

@@ -68,7 +68,8 @@ def _reloaded(record: DevReloaded, session: SessionState, ink: Ink) -> list[Row]
     name = ink.safe(record.agent or "agent")
     changed = ", ".join(ink.safe(key) for key in record.changed) or "nothing changed"
     body = Text.assemble((name, "bold"), " reloaded: ", (changed, "bold"))
-    body.append(ink.own(f" · {_took(record, ink)} · {record.applied_ms} ms"), "dim")
+    if record.changed or record.calls:  # nothing took no time: the file is as old as it is
+        body.append(ink.own(f" · {_took(record, ink)} · {record.applied_ms} ms"), "dim")
     rows = [Row(ink.text(("↻ ", "green")), body)]
     if record.prompt_diff:
         rows.append(Row(Text("  prompt: "), Text(ink.safe(record.prompt_diff))))

@@ -76,6 +76,17 @@ a = Agent(
     ]
 
 
+def test_what_only_code_can_give_is_no_unknown_key(python):
+    assert told(python("a = Agent('a', history=SqliteHistory('calls.db'))")) == []
+
+
+def test_variables_that_code_may_set_are_not_called_empty(python):
+    agent = "a = Agent('a', prompt='Remind them of {{what}}.')\n"
+    assert told(python(agent)) == ["unset_variable 2:23"]
+    sets = "async def remind(call):\n    call.set_prompt_vars(what='the lamp')\n"
+    assert told(python(agent + sets)) == []
+
+
 def test_two_agents_of_one_name_are_told(python):
     checked = python("a = Agent('x')\nb = Agent('x')")
     assert told(checked) == ["duplicate_agent 3:5"]

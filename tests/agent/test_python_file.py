@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import threading
@@ -95,6 +96,13 @@ def test_an_import_inside_a_function_works_later(run, tmp_path: Path):
     (tmp_path / "lazily.py").write_text("value = 7\n")
     imported = run("def later():\n    from lazily import value\n    return value")
     assert imported.namespace["later"]() == 7
+
+
+def test_a_package_that_looks_for_an_optional_one_does_not_find_the_users(run, tmp_path: Path):
+    (tmp_path / "optional_of_theirs.py").write_text("raise SystemExit('the user ran')\n")
+    run("x = 1")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("optional_of_theirs")
 
 
 def test_a_module_of_the_users_does_not_hide_one_of_the_standard_library(run, tmp_path: Path):

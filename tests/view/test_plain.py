@@ -93,6 +93,7 @@ def test_receipts_and_errors_say_what_and_where():
         DevReloaded(
             at=START + 2, agent="front-desk", files=(), changed=(), calls=("a", "b"), applied_ms=9
         ),
+        DevReloaded(at=START + 2, agent="front-desk", files=(), changed=(), applied_ms=412_851),
         DevReloadFailed(at=START + 3, agent="front-desk", file="agents/a.yaml", errors=problems),
         DevReloadFailed(at=START + 3, file="agents/b.yaml", errors=()),
         DevReconnecting(at=START + 4, attempt=1, delay_ms=1000),
@@ -109,6 +110,7 @@ def test_receipts_and_errors_say_what_and_where():
         "  greeting: from the next call",
         "↻ front-desk reloaded: lookup_order · new calls · 9 ms",
         "↻ front-desk reloaded: nothing changed · 2 calls from their next turn, and new calls · 9 ms",  # noqa: E501
+        "↻ front-desk reloaded: nothing changed",
         "✗ agents/a.yaml:4:1 unknown key `vioce` — did you mean `voice`?",
         "✗ prompts/p.md no such file",
         "  front-desk goes on as it was until this is fixed",
