@@ -93,7 +93,7 @@ def cancel_booking(name: str | None = None) -> dict:
 DAYS = "monday|tuesday|wednesday|thursday|friday|saturday|sunday"
 COUNT = r"\d|two|three|four|five|six|seven|eight|nine"
 SCRIPT = [
-    {"on": r"\b(instructions|prompt|who are you)\b", "say": "{prompt}"},
+    {"on": r"\b(instructions|prompt|who are you)\b", "say": "{instructions}"},
     {
         "on": rf"\b(?P<people>{COUNT})\b.*\b(?P<day>{DAYS})\b.*\bat (?P<time>[\w: ]+)",
         "call": {"find_table": {"people": "{people}", "day": "{day}", "time": "{time}"}},

@@ -100,7 +100,7 @@ Be brief and friendly. Look things up before you speak of them, and say when you
 SCRIPT = """\
 # What is said when no model is attached. Rules are tried from the top.
 - on: '\\b(who are you|what are you|instructions|prompt)\\b'
-  say: "{prompt}"
+  say: "{instructions}"
 
 - on: '\\b(open|closed?|hours)\\b(.*?\\b(?P<day>(?:mon|tues|wednes|thurs|fri|satur|sun)day)\\b)?'
   call: {opening_hours: {day: "{day}"}}
@@ -178,7 +178,7 @@ def opening_hours(day: str | None = None) -> dict:
 
 DAYS = r"(?P<day>(?:mon|tues|wednes|thurs|fri|satur|sun)day)"
 SCRIPT = [  # what is said when no model is attached; rules are tried from the top
-    {"on": r"\\b(who are you|what are you|instructions|prompt)\\b", "say": "{prompt}"},
+    {"on": r"\\b(who are you|what are you|instructions|prompt)\\b", "say": "{instructions}"},
     {
         "on": rf"\\b(open|closed?|hours)\\b(.*?\\b{DAYS}\\b)?",
         "call": {"opening_hours": {"day": "{day}"}},

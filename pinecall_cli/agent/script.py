@@ -34,7 +34,7 @@ Rules = tuple[dict[str, Any], ...]
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)(?:\.[A-Za-z0-9_-]+|\[[0-9]+\])*")
-BUILT_IN = frozenset({"text", "prompt"})
+BUILT_IN = frozenset({"text", "prompt", "instructions"})
 RESULTS = frozenset({"result", "results"})
 
 SAY: Kind = Either("text or a list of texts", scalars=(Text(),), sequence=ListOf(Text()))

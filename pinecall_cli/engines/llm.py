@@ -156,7 +156,7 @@ def endpoint(llm: Llm, environment: Mapping[str, str], from_project: frozenset[s
             f"the key in `{key_name}` is not sent to an address from {place}",
             fix=f"set `{variable}` where `{key_name}` is set, or both in the project's .env",
         )
-    if urlsplit(url).scheme not in ("http", "https"):
+    if not is_address(url):
         raise EngineError(f"{place} is no address: `{url[:80]}`", fix="write http://… or https://…")
     standard = provider is not None and url == provider.base_url
     return Endpoint(
@@ -169,6 +169,15 @@ def endpoint(llm: Llm, environment: Mapping[str, str], from_project: frozenset[s
         if standard and llm.provider == "openai"
         else "max_tokens",
     )
+
+
+def is_address(url: str) -> bool:
+    """Return whether a text is an address over HTTP, with a host and a port that can be."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def find_key(
@@ -230,7 +239,10 @@ def ollama_url(host: str) -> str:
     """
     text = host.strip().strip("\"'")
     scheme, separator, rest = text.rpartition("://")
-    parts = urlsplit(f"//{rest}")
+    try:
+        parts = urlsplit(f"//{rest}")
+    except ValueError:
+        return text  # no address, which whoever connects there is told
     try:
         port = parts.port
     except ValueError:

@@ -144,6 +144,7 @@ class ScriptModel:
         values = {
             "text": exchange.text,
             "prompt": exchange.prompt,
+            "instructions": exchange.instructions,
             "results": exchange.results,
             **({"result": exchange.result} if exchange.results else {}),
             **groups,
@@ -234,6 +235,9 @@ class Exchange:
     text: str
     """The last user message, whole."""
     prompt: str
+    """All of the system prompt."""
+    instructions: str
+    """The agent's own part of it, without the style and the skills that the server adds."""
     answered: bool
     """Tools were already called in this turn, and their results are here."""
     result: Any
@@ -267,6 +271,7 @@ class Exchange:
         return cls(
             text=text,
             prompt=prompt,
+            instructions=str(request.session.get("instructions", prompt)),
             answered=answered,
             result=rounds[-1][0][1] if rounds and rounds[-1] else None,
             results=results,

@@ -120,13 +120,8 @@ class Conversation:
 
     def system_prompt(self) -> str:
         """Return the prompt as a model would get it now, variables and context in place."""
-        base = self._instructions
-        if base is None:
-            base = self._config.get("prompt")
-        if base is None and self._llm is not None:
-            base = self._llm.prompt
         parts = PromptParts(
-            base=str(base or ""),
+            base=self._base(),
             channel=self._channel,
             raw=bool(self._config.get("raw_prompt")),
             loadable=described(self._skills.loadable(self._config)),
@@ -135,6 +130,15 @@ class Conversation:
             keyed_context=self._keyed_context,
         )
         return render(parts, self._values())
+
+    def _base(self) -> str:
+        """Return the agent's own part of the prompt, as it was written."""
+        base = self._instructions
+        if base is None:
+            base = self._config.get("prompt")
+        if base is None and self._llm is not None:
+            base = self._llm.prompt
+        return str(base or "")
 
     def expand(self, text: str) -> str:
         """Return a text of the agent's, such as a greeting, with its ``{{names}}`` filled."""
@@ -331,6 +335,7 @@ class Conversation:
                 "tool_calls": len(self._tool_call_ids),
                 "channel": self._channel,
                 "metadata": self._metadata,
+                "instructions": self.expand(self._base()),
             },
         )
 
