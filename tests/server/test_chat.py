@@ -331,3 +331,19 @@ async def test_many_chats_at_once_are_all_answered():
                 number = done["session_id"].removeprefix("chat-")
                 assert done["text"] == f"You said: message {number}"
                 answered.add(number)
+
+
+async def test_a_script_knows_the_agents_own_prompt_from_all_that_a_model_is_told():
+    rules = [{"on": "who", "say": "{instructions}"}, {"say": "{prompt}"}]
+    async with embedded() as server, connected(server) as peer:
+        await peer.agent(
+            "desk",
+            llm={"provider": "script", "rules": rules},
+            prompt="You sell {{what}}.",
+            vars={"what": "lamps"},
+        )
+        await ask(peer, "who are you?")
+        assert (await peer.until("llm.chat.done"))["text"] == "You sell lamps."
+        await ask(peer, "all of it")
+        whole = (await peer.until("llm.chat.done"))["text"]
+        assert whole.startswith("You sell lamps.\n\n## Style")
