@@ -148,10 +148,13 @@ def announce(embedded: EmbeddedServer, *, data: str, json: bool, quiet: bool) ->
 
     from pinecall_cli import __version__
     from pinecall_cli.commands.server_outbox import show_outbox
+    from pinecall_cli.server.hosts import is_loopback
 
     if not quiet:
         lines = [f"pinecall server {__version__}", f"  url  {embedded.url}"]
         lines += [f"  key  {key}" for key in embedded.keys]
+        if not is_loopback(embedded.host):
+            lines += [f"  net  open to the network on {embedded.host}, to whoever has a key"]
         kept = "in memory, gone when it ends" if data == ":memory:" else options.inert(data)
         lines += [f"  log  {kept}", "  Ctrl-C ends it; calls are hung up"]
         typer.echo("\n".join(lines), err=True)

@@ -9,7 +9,7 @@ import threading
 
 from pinecall_cli.commands.options import inert
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.text.whatsapp import Outgoing
+from pinecall_cli.server.text.messages import Outgoing
 from pinecall_cli.view.ndjson import iso
 
 WAITING = 1_000

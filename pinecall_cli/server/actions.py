@@ -11,6 +11,7 @@ from pinecall_cli.protocol.config import browser_overrides
 from pinecall_cli.protocol.frames import Event, Unknown
 from pinecall_cli.server.agents.registry import Refused
 from pinecall_cli.server.agents.sessions import Session
+from pinecall_cli.server.voice.keys import MOST_KEYS
 from pinecall_cli.server.voice.session import VoiceSession
 
 LONGEST_MESSAGE = 16_000
@@ -83,6 +84,8 @@ def obey_in_call(
             configure(action, session, emit)
         case mic.Dtmf() if not phone:
             raise Refused("NOT_PHONE", "keys can be pressed on phone calls only (`to`)")
+        case mic.Dtmf(digits=digits) if len(digits) > MOST_KEYS:
+            raise Refused("INVALID_DIGITS", f"at most {MOST_KEYS} keys can be pressed at once")
         case mic.Dtmf(digits=digits):
             session.pressed(digits)
         case _:

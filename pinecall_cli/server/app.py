@@ -19,6 +19,7 @@ from pinecall_cli.errors import PinecallError
 from pinecall_cli.protocol.events import AgentDisplaced
 from pinecall_cli.server.agents.organisation import Organisations
 from pinecall_cli.server.agents.outlet import Outlet, Stamps
+from pinecall_cli.server.agents.places import Places
 from pinecall_cli.server.agents.registry import DISPLACED, Connection, RegisteredAgent, Registry
 from pinecall_cli.server.agents.sessions import Session
 from pinecall_cli.server.faults import Faults, Stalled
@@ -67,8 +68,10 @@ class Limits:
     """Text sessions that one connection may have open."""
     browser_chats: int = 500
     """Text sessions that pages may have open, all together."""
-    page_calls: int = 100
-    """Calls that pages may have open, all together."""
+    whatsapp_sessions: int = 500
+    """Sessions with contacts that one agent may have on WhatsApp."""
+    page_calls: int = 48
+    """Calls that pages may have open, all together: they leave some of `voice_calls` to others."""
     page_connect_s: float = 15.0
     """For a page to connect, once its offer has been answered."""
     page_quiet_s: float = 10.0
@@ -92,15 +95,16 @@ class Limits:
     body_s: float = 150.0
     """For its body."""
     stalled_s: float = 30.0
-    """For whoever is sent sound over HTTP to take the next of it."""
+    """For a peer to take some of what waits to be sent to it."""
     voice_calls: int = 64
     """Calls that may be heard and spoken at once, all together."""
     spoken_texts: int = 8
     """Texts that one organisation may have spoken at once, over HTTP."""
     uploads: int = 2
-    """Recordings that one organisation may have written down at once; up to 25 MB each."""
+    """Recordings that one organisation may have written down at once, up to 25 MB each; and as
+    many more its pages."""
     dictations: int = 8
-    """Streams that one organisation may have written down at once."""
+    """Streams that one organisation may have written down at once; and as many more its pages."""
 
 
 class Observer(Protocol):
@@ -164,6 +168,9 @@ class VoiceServer:
         self.ice_servers = tuple(ice_servers)
         self.wall = wall
         self.registry = Registry(limit=self.limits.agents, wall=wall)
+        self.places = Places(
+            calls=self.limits.voice_calls, per_connection=self.limits.calls_per_connection
+        )
         self.stamps = Stamps(wall=wall, after=journal.last_seq)
         self.tokens = Tokens()
         self.threads = Threads()

@@ -151,6 +151,9 @@ class Dispatch:
     def _whatsapp_ref(self, agent: RegisteredAgent, frame: commands.ChannelAdd) -> str:
         """Return the id of a WhatsApp number, if the agent may have it.
 
+        A number is one organisation's: a notification names the number alone, so of two that had
+        it one would read what is written to the other. Within it, a developer's twin may share.
+
         Raises:
             Refused: If something is missing, or another agent has the number.
         """
@@ -159,9 +162,13 @@ class Dispatch:
                 "INVALID_FRAME",
                 "a whatsapp channel needs a `ref` (Meta's phone-number id) and an `accessToken`",
             )
-        for other in self._server.registry.online(agent.org):
-            taken = other is not agent and other.channel("whatsapp", frame.ref) is not None
-            if taken and not agent.dev and not other.dev:
+        for other in self._server.registry.online():
+            if other is agent or other.channel("whatsapp", frame.ref) is None:
+                continue
+            if other.org != agent.org:  # which agent it is, is theirs to know
+                message = f"PHONE_IN_USE: {frame.ref} is claimed with another API key"
+                raise Refused("PHONE_IN_USE", message, phone=frame.ref)
+            if not agent.dev and not other.dev:
                 message = f"PHONE_IN_USE: {frame.ref} is claimed by '{other.slug}'"
                 raise Refused("PHONE_IN_USE", message, phone=frame.ref)
         return frame.ref

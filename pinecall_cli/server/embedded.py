@@ -250,7 +250,7 @@ class EmbeddedServer:
             uvicorn.Config(
                 gateway(self.server, loopback=is_loopback(self.host)),
                 http=partial(Http, limits=self.server.limits),  # type: ignore[arg-type]
-                ws=Socket,
+                ws=partial(Socket, limits=self.server.limits),  # type: ignore[arg-type]
                 lifespan="off",
                 log_config=None,
                 access_log=False,  # tokens travel in URLs

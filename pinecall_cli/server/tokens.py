@@ -1,18 +1,18 @@
 """Short-lived tokens: who may open one call or chat, with which agent, and what we know of them.
 
 256 random bits, good once, for 60 s; one for a stream can be shown again for an hour after its
-first use, since whoever watches a call log comes back with it. The server keeps a digest only;
-looking one up tells an attacker nothing by its time, because what is compared is the digest of
-what they sent.
+first use, since whoever watches a call log comes back with it. The server keeps a digest only, and
+finds it by its hash: the time of that can tell how far two digests agree, from which nothing of the
+256 bits follows. Comparing all of them in constant time would hide no more, and take milliseconds
+of everybody's for whatever a stranger sends.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ it is no longer good."""
 RETURN_S = 3_600.0
 """How long after its first use a stream token still lets its holder come back."""
 OUTSTANDING = 10_000
-"""Tokens that may wait to be used; far above what 60 s of real callers need."""
+"""Tokens of one organisation that may wait to be used; far above what 60 s of callers need."""
 PREFIXES: Mapping[Channel, str] = {"webrtc": "wrtc_", "chat": "cht_", "stream": "str_"}
 
 
@@ -62,7 +62,53 @@ class Grant:
 
 
 class TooManyTokens(Exception):
-    """More tokens wait to be used than the server keeps."""
+    """More tokens wait to be used than the server keeps for an organisation."""
+
+
+class Grants:
+    """What tokens stand for; each organisation has room of its own, which no other can fill."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Organisation, dict[bytes, tuple[float, Grant]]] = {}
+        """By digest, oldest first: expiry and grant."""
+
+    def __iter__(self) -> Iterator[Grant]:
+        return (grant for kept in self._kept.values() for _, grant in kept.values())
+
+    def full(self, org: Organisation) -> bool:
+        """Tell whether an organisation has as many as are kept."""
+        return len(self._kept.get(org, ())) >= OUTSTANDING
+
+    def put(self, token: str, grant: Grant, expiry: float) -> None:
+        """Keep what a token stands for; where there is no room, the oldest has to go."""
+        kept = self._kept.setdefault(grant.org, {})
+        while self.full(grant.org):
+            del kept[next(iter(kept))]
+        kept[digest(token)] = expiry, grant
+
+    def get(self, token: str) -> Grant | None:
+        """Return what a token stands for, if it is known."""
+        wanted = digest(token)
+        for kept in self._kept.values():
+            if wanted in kept:
+                return kept[wanted][1]
+        return None
+
+    def pop(self, token: str) -> Grant | None:
+        """Return it, and forget it."""
+        grant = self.get(token)
+        if grant is not None:
+            del self._kept[grant.org][digest(token)]
+        return grant
+
+    def expire(self, now: float) -> None:
+        """Forget those that are no longer good."""
+        for kept in self._kept.values():
+            while kept:
+                oldest = next(iter(kept))
+                if kept[oldest][0] > now:
+                    break
+                del kept[oldest]
 
 
 class Tokens:
@@ -77,10 +123,9 @@ class Tokens:
     ) -> None:
         self.lifetime_s = lifetime_s
         self._now, self._random = now, random
-        self._grants: dict[bytes, tuple[float, Grant]] = {}
-        """By digest, oldest first: expiry and grant."""
-        self._returning: dict[bytes, tuple[float, Grant]] = {}
-        """Of stream tokens that were used, likewise."""
+        self._grants = Grants()
+        self._returning = Grants()
+        """Of stream tokens that were used."""
         self._given: dict[Channel, float] = {}
         """When a key's holder got one last."""
 
@@ -88,15 +133,15 @@ class Tokens:
         """Return a new token for ``grant``; URL-safe.
 
         Raises:
-            TooManyTokens: If too many wait to be used.
+            TooManyTokens: If too many of its organisation wait to be used.
         """
         self._expire()
-        if len(self._grants) >= OUTSTANDING:
+        if self._grants.full(grant.org):
             raise TooManyTokens
         token = PREFIXES[grant.channel] + self._random(32)
         if grant.origin is None:
             self._given[grant.channel] = self._now()
-        self._grants[digest(token)] = self._now() + self.lifetime_s, grant
+        self._grants.put(token, grant, self._now() + self.lifetime_s)
         return token
 
     def anywhere(self, channel: Channel) -> bool:
@@ -110,11 +155,8 @@ class Tokens:
         It is used up also when it was minted for another channel.
         """
         self._expire()
-        found = known_among(self._grants, token)
-        if found is None:
-            return None
-        _, grant = self._grants.pop(found)
-        return grant if grant.channel == channel else None
+        grant = self._grants.pop(token)
+        return grant if grant is not None and grant.channel == channel else None
 
     def attach(self, token: str) -> Grant | None:
         """Return what a stream token stands for, the first time or again; None if it is not good.
@@ -122,32 +164,15 @@ class Tokens:
         A token for a call or chat that is shown here is used up.
         """
         grant = self.consume(token, "stream")
-        if grant is not None:
-            while len(self._returning) >= OUTSTANDING:
-                del self._returning[next(iter(self._returning))]
-            self._returning[digest(token)] = self._now() + RETURN_S, grant
-            return grant
-        found = known_among(self._returning, token)
-        return None if found is None else self._returning[found][1]
+        if grant is None:
+            return self._returning.get(token)
+        self._returning.put(token, grant, self._now() + RETURN_S)
+        return grant
 
     def _expire(self) -> None:
         now = self._now()
-        for kept in (self._grants, self._returning):
-            while kept:
-                oldest = next(iter(kept))
-                if kept[oldest][0] > now:
-                    break
-                del kept[oldest]
-
-
-def known_among(kept: Iterable[bytes], token: str) -> bytes | None:
-    """Return the digest of ``token`` if it is among those kept. Each is compared, at one pace."""
-    wanted = digest(token)
-    found = None
-    for known in kept:
-        if hmac.compare_digest(known, wanted):
-            found = known
-    return found
+        self._grants.expire(now)
+        self._returning.expire(now)
 
 
 def digest(token: str) -> bytes:

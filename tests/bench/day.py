@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from pinecall_cli.server.log.journal import Journal
-from pinecall_cli.server.text.whatsapp import Incoming as Message
+from pinecall_cli.server.text.messages import Incoming as Message
 from pinecall_cli.server.tokens import Grant
 from tests.fakes.engines import Engines
 from tests.server.dialled import OURS, THEIRS, Office, Peer

@@ -19,7 +19,7 @@ import websockets
 
 from pinecall_cli.app import run
 from pinecall_cli.commands.server_outbox import told
-from pinecall_cli.server.text.whatsapp import Outgoing
+from pinecall_cli.server.text.messages import Outgoing
 from tests.server.peer import Peer
 
 RUN = "import typer; from pinecall_cli.commands.server import server; typer.run(server)"
@@ -61,6 +61,12 @@ def test_it_says_where_it_is_and_ends_in_order(empty_home: Path, sent: signal.Si
         assert f"log  {empty_home / '.local/share/pinecall'}" in talk
         assert not runtime_file.exists()
         assert (empty_home / ".local/share/pinecall/calls.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_it_says_when_it_is_open_to_the_network():
+    with running("--port", "0", "--data", ":memory:", "--host", "0.0.0.0") as (process, _):
+        process.terminate()
+        assert "net  open to the network on 0.0.0.0" in process.communicate(timeout=30)[1]
 
 
 def test_each_key_is_let_in_and_one_may_come_from_stdin(tmp_path: Path):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from typing import Any
 
 import httpx
 import pytest
 
+from pinecall_cli.audio import resample
 from pinecall_cli.audio.wav import wav_header
 from pinecall_cli.engines.choose import INSTALL
 from pinecall_cli.errors import EngineError
@@ -19,6 +22,18 @@ from tests.server.browser import OpusEngines
 from tests.server.gate import Gate
 from tests.server.peer import bearer, connected, embedded, token
 from tests.server.recordings import recorded_hum
+
+
+class Gated(Recogniser):
+    """Who recognises nothing until the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXTS)
+        self.gate = Gate()
+
+    async def transcribe(self, pcm: bytes) -> str:
+        await self.gate.passed()
+        return await super().transcribe(pcm)
 
 
 @holds("rest", "5.3")
@@ -102,6 +117,12 @@ async def test_a_body_that_is_no_form_or_has_no_file_is_refused():
             for headers, body in (
                 ({"Content-Type": "application/json"}, b"{}"),
                 ({"Content-Type": "multipart/form-data"}, b"x"),
+                ({"Content-Type": "multipart/form-data; boundary*=a; boundary*0=b"}, b"--b--"),
+                ({"Content-Type": f"multipart/form-data; boundary*{'9' * 5_000}=x"}, b"--x--"),
+                (
+                    {"Content-Type": "multipart/form-data; boundary=b"},
+                    b"--b\r\nContent-Disposition: form-data; name*=a; name*0=b\r\n\r\n1\r\n--b--",
+                ),
                 ({"Content-Type": "multipart/form-data; boundary=b"}, b"--b\r\n\r\n"),
                 (
                     {"Content-Type": "multipart/form-data; boundary=b"},
@@ -128,15 +149,6 @@ async def test_a_recording_needs_a_key_and_the_engines():
 
 @holds("rest", "5.3")
 async def test_two_recordings_of_one_organisation_are_written_down_at_once_and_no_third():
-    class Gated(Recogniser):
-        def __init__(self) -> None:
-            super().__init__(TEXTS)
-            self.gate = Gate()
-
-        async def transcribe(self, pcm: bytes) -> str:
-            await self.gate.passed()
-            return await super().transcribe(pcm)
-
     engines = Engines()
     engines.recogniser = gated = Gated()
     async with embedded(engines=engines, limits=Limits(uploads=2)) as server:
@@ -146,6 +158,51 @@ async def test_two_recordings_of_one_organisation_are_written_down_at_once_and_n
         assert (refused.status_code, refused.json()["code"]) == (429, "RATE_LIMITED")
         gated.gate.open(server)
         assert [answer.status_code for answer in await asyncio.gather(*begun)] == [200, 200]
+
+
+@holds("rest", "5.3", "10")
+async def test_what_pages_have_written_down_keeps_nobody_waiting_who_holds_the_key():
+    engines = Engines()
+    engines.recogniser = gated = Gated()
+    async with (
+        embedded(engines=engines, limits=Limits(uploads=1)) as server,
+        connected(server) as owner,
+    ):
+        await owner.agent("desk")
+        path = f"/api/scribe?token={await token(server, kind='chat')}"
+        clip = asyncio.create_task(post(server, wav(), path))
+        await gated.gate.holds(1)
+        path = f"/api/scribe?token={await token(server, kind='chat')}"
+        assert (await post(server, wav(), path)).json()["code"] == "RATE_LIMITED"
+        call = asyncio.create_task(post(server, wav()))
+        await gated.gate.holds(2)
+        gated.gate.open(server)
+        assert [answer.status_code for answer in await asyncio.gather(clip, call)] == [200, 200]
+
+
+@holds("rest", "5.3")
+async def test_a_recording_at_an_odd_rate_keeps_nobody_waiting_while_its_filter_is_computed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    threads: list[str] = []
+    compute = resample._bank
+
+    def noted(up: int, down: int) -> Any:
+        threads.append(threading.current_thread().name)
+        return compute(up, down)
+
+    monkeypatch.setattr(resample, "_bank", noted)
+    async with embedded(engines=Engines(TEXTS)) as server:
+        assert (await post(server, wav(bytes(96_002), 48_001))).status_code == 200
+        assert threads == [server.server.audio_worker.name]
+
+
+@holds("rest", "5.3")
+async def test_a_rate_at_which_nothing_is_recorded_is_refused():
+    async with embedded(engines=Engines(TEXTS)) as server:
+        for rate in (7_999, 383_999):
+            answer = await post(server, wav(bytes(2), rate))
+            assert (answer.status_code, answer.json()["code"]) == (415, "UNSUPPORTED_MEDIA")
 
 
 @holds("rest", "10")

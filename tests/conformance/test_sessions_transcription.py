@@ -229,6 +229,23 @@ async def test_a_page_dictates_with_a_chat_token_that_is_good_once():
         assert again.value.response.status_code == 401
 
 
+@holds("sessions", "7", "7.1")
+async def test_pages_that_dictate_keep_nobody_waiting_who_holds_the_key():
+    limits = Limits(dictations=1)
+    async with (
+        embedded(engines=Engines(TEXTS), limits=limits) as server,
+        connected(server) as owner,
+    ):
+        await owner.agent("desk")
+        queries = [f"token={await token(server, kind='chat')}" for _ in range(2)]
+        async with stream(server, queries[0], "/api/scribe/ws", X="y") as page:
+            assert await page.receive() == {"event": "ready"}
+            async with stream(server, queries[1], "/api/scribe/ws", X="y") as second:
+                assert (await second.receive())["event"] == "error"
+            async with stream(server) as said:
+                assert (await said.receive())["type"] == "ready"
+
+
 @holds("sessions", "7.1")
 async def test_a_page_that_dictates_in_another_language_is_told_why_not():
     async with embedded(engines=Engines(TEXTS)) as server, connected(server) as owner:

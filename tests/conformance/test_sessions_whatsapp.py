@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from typing import Any
 
 import httpx
 import pytest
 
-from pinecall_cli.server.routes.whatsapp import LARGEST
+from pinecall_cli.server.routes.whatsapp import LARGEST, MOST_UPDATES
 from tests.conformance.paragraphs import holds
 from tests.server.meta import (
     ANA,
@@ -214,6 +215,64 @@ async def test_developers_get_the_messages_of_their_callers_on_a_shared_number()
         await post(server.url, notification(wrote("theirs", "wamid.2", "4915550")))
         await prod.until("whatsapp.message", text="theirs")
         assert not [f for f in prod.seen if f.get("text") == "mine"]
+
+
+@holds("sessions", "8")
+async def test_a_developer_without_the_secret_is_not_the_way_around_it():
+    async with embedded() as server, connected(server) as prod, connected(server) as dev:
+        await registered(prod, appSecret=SECRET)
+        await dev.send("dev.config", callers=[ANA])
+        await dev.agent("dev-desk", llm=SCRIPT, preparing=False)
+        await dev.send("channel.add", agent_id="dev-desk", **CHANNEL)
+        await dev.until("channel.added")
+        assert (await post(server.url, notification(wrote("forged")))).status_code == 401
+        body = notification(wrote("mine"))
+        assert (await post(server.url, body, signature(body))).status_code == 200
+        await dev.until("whatsapp.message")
+    assert [f["text"] for f in dev.seen if f["event"] == "whatsapp.message"] == ["mine"]
+
+
+@holds("sessions", "8")
+@holds("config", "12.2")
+async def test_no_other_organisation_gets_at_what_is_written_to_a_number():
+    async with embedded() as server, connected(server) as one, connected(server, "pk_two") as two:
+        await registered(one, appSecret=SECRET)
+        await two.send("dev.config", callers=[ANA])
+        await two.agent("thief", llm=SCRIPT, preparing=False)
+        await two.send("channel.add", agent_id="thief", **CHANNEL)
+        refused = await two.until("error")
+        body = notification(wrote("my pin is 1234"))
+        assert (await post(server.url, body, signature(body))).status_code == 200
+        await one.until("whatsapp.message", text="my pin is 1234")
+        assert await two.settled() == []
+    assert (refused["code"], refused["phone"]) == ("PHONE_IN_USE", NUMBER)
+    assert "desk" not in refused["error"]
+
+
+@holds("sessions", "8")
+@pytest.mark.parametrize("before", [MOST_UPDATES - 1, MOST_UPDATES])
+async def test_of_one_notification_so_much_is_read_and_more_is_said_to_be_dropped(before: int):
+    notices: list[str] = []
+    first, second = (
+        json.loads(part)
+        for part in (notification(statuses=[{}] * before), notification(wrote("hi")))
+    )
+    body = json.dumps({"entry": first["entry"] + second["entry"]}).encode()
+    async with embedded(notice=notices.append) as server, connected(server) as peer:
+        await registered(peer, appSecret=SECRET)
+        assert (await post(server.url, body, signature(body))).status_code == 200
+        seen = await peer.settled()
+    taken = any(frame["event"] == "whatsapp.message" for frame in seen)
+    assert (taken, len(notices)) == ((True, 0) if before < MOST_UPDATES else (False, 1))
+
+
+@holds("sessions", "8")
+async def test_a_server_that_stops_leaves_a_notification_to_be_sent_again():
+    async with embedded() as server, connected(server) as peer:
+        await registered(peer)
+        server.server.draining = True
+        assert (await post(server.url, notification(wrote("hi")))).status_code == 503
+        assert await peer.settled() == []
 
 
 @holds("config", "12.2")

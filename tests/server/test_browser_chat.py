@@ -99,10 +99,12 @@ def test_a_thread_is_of_one_agent_and_its_sealed_name_wins():
 def test_the_threads_that_rested_longest_go_first_and_long_ones_lose_their_beginning():
     threads = Threads(most=2)
     a, b, c = (Thread("o", "a", id, sealed=False) for id in "abc")
-    for thread in (a, b, a, c):
+    other = Thread("p", "a", "a", sealed=False)
+    for thread in (other, a, b, a, c):
         threads.keep(thread, [{"role": "user", "content": thread.id}])
     assert not threads.history(b)
     assert threads.history(a)[0]["content"] == "a"
+    assert threads.history(other)  # another organisation's: ours count for nothing there
     long = [{"role": role, "content": "x" * 1_000} for role in ("user", "assistant")] * 100
     kept = newest(long)
     assert kept[0]["role"] == "user"

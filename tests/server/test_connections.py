@@ -6,10 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
-import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -22,32 +18,10 @@ from pinecall_cli.server.connections import MOST_FRAGMENTS
 from pinecall_cli.server.embedded import LARGEST_FRAME, EmbeddedServer
 from tests.fakes.engines import Engines
 from tests.server.peer import PATIENCE_S, bearer, connected, embedded, unauthenticated
+from tests.server.raw_socket import HANDSHAKE, ended, frame, plain
 
 QUICK = Limits(head_s=0.2, body_s=0.2)
 HEAD = b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer pk_one\r\n"
-
-
-@asynccontextmanager
-async def plain(
-    server: EmbeddedServer,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open a connection and say nothing."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    try:
-        yield reader, writer
-    finally:
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-async def ended(reader: asyncio.StreamReader) -> bytes:
-    """Return what comes until the server ends the connection."""
-    async with asyncio.timeout(PATIENCE_S):
-        try:
-            return await reader.read()
-        except ConnectionResetError:
-            return b""
 
 
 async def trickle(writer: asyncio.StreamWriter, piece: bytes) -> None:
@@ -120,6 +94,31 @@ async def test_too_many_connections_are_turned_away_and_those_there_are_go_on():
                         break
 
 
+@pytest.mark.parametrize(
+    ("line", "headers", "status"),
+    [
+        (b"GET /client?x=" + b"x" * 9_000, b"", 414),
+        (b"GET /client", b"X: " + b"y" * 9_000 + b"\r\n", 431),
+        (b"GET /client", b"X: y\r\n" * 130, 431),
+        (b"POST /client", b"Content-Length: 5\r\n", 400),
+        (b"GET /client", b"Transfer-Encoding: chunked\r\n", 400),
+    ],
+    ids=["address", "header", "headers", "body", "chunks"],
+)
+async def test_an_upgrade_that_is_no_handshake_is_refused_and_keeps_nobodys_place(
+    line: bytes, headers: bytes, status: int, caplog: pytest.LogCaptureFixture
+):
+    patient = Limits(connections=1, head_s=3_600, body_s=3_600)
+    async with embedded(limits=patient) as server:
+        for _ in range(3):
+            async with plain(server) as (reader, writer):
+                writer.write(line + b" HTTP/1.1\r\n" + HANDSHAKE + headers + b"\r\n")
+                answer = await ended(reader)
+                assert answer.startswith(b"HTTP/1.1 %d " % status)
+                assert answer.count(b"HTTP/1.1") == 1
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 # --- sockets --------------------------------------------------------------------------------------
 
 
@@ -166,14 +165,6 @@ async def test_a_message_of_a_mebibyte_is_taken():
         assert (await peer.receive())["event"] == "connected"
 
 
-def frame(data: bytes, opcode: Opcode, *, fin: bool = True) -> bytes:
-    """Return a masked frame as a client sends it."""
-    assert len(data) < 126
-    mask = os.urandom(4)
-    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
-    return struct.pack("!BB", opcode | (128 if fin else 0), 128 | len(data)) + mask + masked
-
-
 @pytest.mark.parametrize(
     ("frames", "code"),
     [
@@ -209,11 +200,7 @@ async def test_frames_that_are_none_end_the_socket_and_are_no_news(
 async def test_pings_whose_answers_nobody_reads_fill_no_memory():
     async with embedded() as server, connected(server) as peer:
         async with plain(server) as (reader, writer):
-            writer.write(
-                b"GET /client HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-                b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-            )
+            writer.write(b"GET /client HTTP/1.1\r\n" + HANDSHAKE + b"\r\n")
             await reader.readuntil(b"\r\n\r\n")
             # Nothing is read from here on: the server's answers pile up, first in the kernel.
             pings = frame(b"p" * 125, Opcode.PING) * 1_000

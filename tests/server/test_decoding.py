@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import io
 import sys
 from contextlib import suppress
+from typing import Any
 
+import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +31,32 @@ def test_a_recording_that_lasts_too_long_is_refused_in_every_kind(kind: str):
     with pytest.raises(ApiError) as refused:
         decode_recording(long, longest_s=1)
     assert (refused.value.status, refused.value.code) == (413, "FILE_TOO_LARGE")
+
+
+@pytest.mark.parametrize("rate", [1_000, 7_999, 192_001, 383_999])
+def test_a_rate_at_which_nothing_is_recorded_is_refused(rate: int):
+    with pytest.raises(ApiError) as refused:
+        decode_recording(wav_header(rate, None) + bytes(2), longest_s=60)
+    assert (refused.value.status, refused.value.code) == (415, "UNSUPPORTED_MEDIA")
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 192_000])
+def test_rates_of_telephones_and_of_studios_are_read(rate: int):
+    assert decode_recording(wav_header(rate, None) + bytes(2), longest_s=60) == (bytes(2), rate)
+
+
+def test_a_few_samples_that_would_last_for_hours_are_refused_before_they_are_drawn_out():
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream: Any = container.add_stream("pcm_s16le", rate=2, layout="mono")
+        frame = av.AudioFrame(format="s16", layout="mono", samples=100)
+        frame.sample_rate, frame.pts = 2, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(ApiError) as refused:
+        decode_recording(file.getvalue(), longest_s=60)
+    assert (refused.value.status, refused.value.code) == (415, "UNSUPPORTED_MEDIA")
+    assert "2 Hz" in refused.value.message
 
 
 @pytest.mark.parametrize(

@@ -371,8 +371,8 @@ async def test_one_connection_has_a_hundred_calls_at_most():
         owner = office.owner()
         for _ in range(3):
             owner.send("call.dial", **DIAL, to=THEIRS)
-            await asyncio.sleep(0)
         assert (await owner.until("call.error"))["code"] == "TOO_MANY_CALLS"
+        await owner.until("call.dialing")
         assert len(owner.of("call.dialing")) == 2
 
 

@@ -29,9 +29,9 @@ ROUND_TRIPS = 20
 """In which what closes has closed: most of it in one."""
 SCRIPT = {"provider": "script", "rules": [{"say": "You said {text}."}]}
 KEPT = {
-    "objects server.text.whatsapp.Outgoing",  # the newest 1,000
-    "table whatsapp.outbox",
-    "table whatsapp._seen",  # the newest 10,000
+    "objects server.text.messages.Outgoing",  # the newest 1,000
+    "table whatsapp._remembered[].outbox",
+    "table whatsapp._remembered[].seen",  # the newest 10,000
 }
 
 

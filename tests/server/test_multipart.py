@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.speech.multipart import MOST_PARTS, FormError, read_form
+from pinecall_cli.server.speech.multipart import MOST_PARTS, FormError, parameter, read_form
 
 FORM = 'multipart/form-data; boundary="b"'
 NAMES = st.text(st.characters(categories=("L", "N"), max_codepoint=127), min_size=1, max_size=10)
@@ -34,11 +34,35 @@ def test_no_bytes_do_more_than_be_refused(noise: bytes, piece: bytes):
         *("", "multipart/form-data", "multipart/mixed; boundary=b", "application/json"),
         *("multipart/form-data; boundary=", f"multipart/form-data; boundary={'x' * 71}"),
         *("multipart/form-data; boundary*=utf-8''b", "multipart/form-data; boundary=é"),
+        "multipart/form-data; boundary*=a; boundary*0=b",
+        f"multipart/form-data; boundary*{'9' * 5_000}=x",
     ],
 )
 def test_a_form_without_a_good_boundary_is_none(kind: str):
     with pytest.raises(FormError, match="boundary"):
         read_form(b"--b--", kind)
+
+
+@given(st.text(st.sampled_from("name*01=;'\"\\ x\t%é"), max_size=60))
+def test_no_header_does_more_than_have_no_such_parameter(header: str):
+    assert isinstance(parameter(header, "name"), str | None)
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ('form-data; name="a"', "a"),
+        ("form-data;NAME = a ; x=y", "a"),
+        ('form-data; filename="; name=evil"; name="a b;c"', "a b;c"),
+        (r'form-data; filename="C:\x\\"; name="a\"b\c"', r'a"b\c'),
+        ("form-data; filename*=utf-8''%e9.wav; name=a; name=b", "a"),
+        ("form-data; name*=utf-8''a", None),
+        ("form-data; name*=a; name*0=b", None),
+        ("form-data; xname=a", None),
+    ],
+)
+def test_a_parameter_is_read_quoted_or_not(header: str, name: str | None):
+    assert parameter(header, "name") == name
 
 
 def test_what_stands_before_the_first_part_is_passed_over_and_an_empty_form_is_empty():

@@ -33,6 +33,11 @@ def anyio_backend() -> Any:
         ("u_9", "u_9", True),
         ("", "", False),
         ("webrtc", "", False),
+        ("()", "", False),
+        ("(+)", "(+)", True),
+        ("u" * 200, "u" * 200, True),
+        ("u" * 201, "u" * 201, False),
+        ("1" * 201 + "x", "1" * 201 + "x", False),
     ],
 )
 def test_contacts_that_are_numbers_are_compared_by_their_digits(one: str, other: str, same: bool):
@@ -52,6 +57,12 @@ def test_each_level_is_taken_and_given_back_on_its_own():
     assert taken.paused("s1", ""), "everything still is"
     taken.resume()
     assert not any(taken.paused(one, "34600") for one in ("s1", "s2", "s3"))
+
+
+def test_a_contact_of_too_many_characters_is_nobody_who_could_be_taken_over():
+    taken = Takeover()
+    taken.pause(contact="u" * 201)
+    assert not any(taken.paused("s1", one) for one in ("u" * 201, "v" * 300, "", "anybody"))
 
 
 def test_a_session_that_is_over_is_forgotten():
@@ -143,6 +154,9 @@ async def test_the_call_log_says_when_a_person_has_a_session():
         ("session.send", {"text": "x"}, "CALL_NOT_FOUND"),
         ("session.send", {"session_id": "chat-1", "text": " "}, "INVALID_FRAME"),
         ("session.pause", {"agent_id": "other"}, "AGENT_NOT_FOUND"),
+        ("session.pause", {"contact": "9" * 201}, "INVALID_FRAME"),
+        ("session.resume", {"contact": "9" * 201}, "INVALID_FRAME"),
+        ("session.send", {"contact": "9" * 201, "text": "x"}, "CALL_NOT_FOUND"),
     ],
 )
 async def test_what_cannot_be_taken_over_is_said(event: str, fields: dict[str, str], code: str):

@@ -485,7 +485,7 @@ async def test_no_key_and_no_token_is_in_any_log_error_or_repr(
         await owner.agent("desk", llm=SCRIPT, allowed_origins=[SITE])
         tokens = [await mint(server, channel, key=key) for channel in SOCKETS for _ in range(2)]
         said += [repr(server), repr(server.server.tokens), repr(vars(server.server))]
-        said += [repr(grant) for _, grant in server.server.tokens._grants.values()]
+        said += [repr(grant) for grant in server.server.tokens._grants]
         async with httpx.AsyncClient(base_url=server.url) as http:
             for query in ({"agent_id": "nobody"}, {"agent_id": "desk", "metadata": "x"}):
                 said.append((await http.get("/chat/token", params=query, headers=bearer(key))).text)

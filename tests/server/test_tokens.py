@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 from pinecall_cli.server.agents.organisation import Organisation, Organisations
 from pinecall_cli.server.tokens import OUTSTANDING, Grant, Tokens, TooManyTokens
 
-ORG = Organisation("org_1", "pk_one")
+ORG, OTHER = Organisation("org_1", "pk_one"), Organisation("org_2", "pk_two")
 GRANT = Grant("webrtc", ORG, "front-desk", {"user": "u_9"})
 
 
@@ -70,6 +73,52 @@ def test_only_so_many_wait_to_be_used_until_the_oldest_expire():
         tokens.mint(GRANT)
     clock.now = 60.0
     assert tokens.mint(GRANT)
+
+
+def test_an_organisation_that_uses_its_room_up_leaves_others_theirs():
+    tokens = Tokens()
+    for _ in range(OUTSTANDING):
+        tokens.mint(GRANT)
+    with pytest.raises(TooManyTokens):
+        tokens.mint(Grant("stream", ORG, "front-desk"))
+    theirs = Grant("webrtc", OTHER, "front-desk")
+    assert tokens.consume(tokens.mint(theirs), "webrtc") == theirs
+
+
+def test_a_stream_token_is_good_again_however_many_another_organisation_shows():
+    tokens = Tokens()
+    ours, theirs = Grant("stream", ORG, "front-desk"), Grant("stream", OTHER, "front-desk")
+    mine, first = tokens.mint(ours), tokens.mint(theirs)
+    assert (tokens.attach(mine), tokens.attach(first)) == (ours, theirs)
+    for _ in range(OUTSTANDING):
+        tokens.attach(tokens.mint(theirs))
+    assert tokens.attach(mine) == ours
+    assert tokens.attach(first) is None  # their oldest had to go
+
+
+def test_a_token_that_is_not_good_costs_no_more_among_many_than_among_few():
+    assert calls_for_a_bad_token(among=1_000) == calls_for_a_bad_token(among=10)
+
+
+def calls_for_a_bad_token(*, among: int) -> int:
+    """Return how many functions are called to find that a token is none of those there are."""
+    tokens = Tokens()
+    for _ in range(among):
+        tokens.attach(tokens.mint(Grant("stream", ORG, "front-desk")))
+        tokens.mint(GRANT)
+    calls = 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        assert tokens.attach("str_none") is None
+    finally:
+        sys.setprofile(before)
+    return calls
 
 
 def test_an_organisation_is_found_by_its_key_alone_and_keeps_its_id():

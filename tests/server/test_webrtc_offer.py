@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import subprocess
 import sys
@@ -115,6 +116,23 @@ async def test_what_the_key_sealed_wins_over_what_the_page_says():
         await page.opened()
         started = await owner.until("call.started")
         assert started["metadata"] == {"userId": "u_9", "page": "/lamps"}
+        await page.close()
+
+
+async def test_a_page_is_the_contact_that_the_key_sealed_and_not_whom_it_says_it_is():
+    async with speaking() as server, connected(server) as owner:
+        await owner.agent("desk", llm=SCRIPT)
+        human = {"agent_id": "desk", "contact": "u_9", "text": "A human here."}
+        async with browsing(server, metadata={"userId": "u_9"}):
+            await owner.until("call.started")
+            await owner.send("session.send", **human)
+            assert (await owner.until("error"))["code"] == "CALL_NOT_FOUND"
+        await owner.until("call.ended")
+        page = Browser(server)
+        await page.call(await page.token(metadata='{"userId":"u_9"}'), metadata={"userId": "u_1"})
+        await page.opened()
+        await owner.send("session.send", **human)
+        assert (await owner.until("bot.speaking"))["text"] == "A human here."
         await page.close()
 
 
@@ -333,6 +351,26 @@ async def test_a_server_holds_so_many_pages_and_no_more():
         await owner.until("call.ended")
         async with browsing(server):
             pass
+        await owner.until("call.ended")
+
+
+async def test_offers_that_come_at_once_find_no_more_places_than_one_after_the_other():
+    async with speaking(**quick(page_calls=1)) as server, connected(server) as owner:
+        await owner.agent("desk", llm=SCRIPT)
+        pages = [Browser(server) for _ in range(4)]
+        asked = [(page, await page.token(), await page.offer()) for page in pages]
+        answers = await asyncio.gather(*(page.post(token, sdp) for page, token, sdp in asked))
+        assert sorted(answer.status_code for answer in answers) == [200, 503, 503, 503]
+        for page in pages:
+            await page.close()
+
+
+async def test_a_page_finds_no_place_among_the_calls_that_a_server_can_hold():
+    async with speaking(**quick(voice_calls=1)) as server, connected(server) as owner:
+        await owner.agent("desk", llm=SCRIPT)
+        async with browsing(server):
+            status, detail = await refused(server)
+            assert (status, detail[:18]) == (503, "SERVER_AT_CAPACITY")
         await owner.until("call.ended")
 
 

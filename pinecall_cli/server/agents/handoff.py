@@ -14,7 +14,7 @@ from msgspec import UNSET, structs
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.frames import Event
 from pinecall_cli.server.agents.registry import Refused, RegisteredAgent
-from pinecall_cli.server.agents.takeover import same_contact
+from pinecall_cli.server.agents.takeover import LONGEST_CONTACT, same_contact
 
 if TYPE_CHECKING:
     from pinecall_cli.server.agents.sessions import Session
@@ -28,10 +28,11 @@ def pause(server: VoiceServer, agent: RegisteredAgent, frame: commands.SessionPa
     """Carry out ``session.pause``.
 
     Raises:
-        Refused: If the session is none of the agent's.
+        Refused: If the session is none of the agent's, or the contact nobody's.
     """
     session = named(agent, frame.session_id)
-    agent.takeover.pause(session_id=text_of(frame.session_id), contact=text_of(frame.contact))
+    contact = contact_of(frame.contact)
+    agent.takeover.pause(session_id=text_of(frame.session_id), contact=contact)
     tell(server, agent, session, events.SessionPaused(contact=frame.contact))
 
 
@@ -39,10 +40,11 @@ def resume(server: VoiceServer, agent: RegisteredAgent, frame: commands.SessionR
     """Carry out ``session.resume``.
 
     Raises:
-        Refused: If the session is none of the agent's.
+        Refused: If the session is none of the agent's, or the contact nobody's.
     """
     session = named(agent, frame.session_id)
-    agent.takeover.resume(session_id=text_of(frame.session_id), contact=text_of(frame.contact))
+    contact = contact_of(frame.contact)
+    agent.takeover.resume(session_id=text_of(frame.session_id), contact=contact)
     tell(server, agent, session, events.SessionResumed(contact=frame.contact))
 
 
@@ -83,6 +85,18 @@ def named(agent: RegisteredAgent, session_id: Any) -> Session | None:
     if name and name not in agent.sessions:
         raise Refused("CALL_NOT_FOUND", f"agent '{agent.slug}' has no session `{name}`")
     return agent.sessions.get(name)
+
+
+def contact_of(value: Any) -> str:
+    """Return the contact that is named, "" if none is.
+
+    Raises:
+        Refused: If nobody is called so.
+    """
+    contact = text_of(value)
+    if len(contact) > LONGEST_CONTACT:
+        raise Refused("INVALID_FRAME", f"a contact has at most {LONGEST_CONTACT} characters")
+    return contact
 
 
 def tell(

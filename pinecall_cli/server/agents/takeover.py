@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 
+LONGEST_CONTACT = 200
+"""Characters; pages and webhooks say who they are, and whatever is longer is nobody."""
+
 
 def same_contact(one: str, other: str) -> bool:
     """Return whether two texts name one contact; telephone numbers by their digits alone."""
-    return bool(one) and contact_key(one) == contact_key(other)
+    key = contact_key(one)
+    return bool(key) and key == contact_key(other)
 
 
 def contact_key(contact: str) -> str:
-    """Return a contact's normal form: the digits of a number, any other name as it is."""
-    number = re.fullmatch(r"\+?[\d ().-]*\d[\d ().-]*", contact)
-    return re.sub(r"\D", "", contact) if number else contact
+    """Return a contact's normal form: a number's digits, any other name as it is; "" for none."""
+    if len(contact) > LONGEST_CONTACT:
+        return ""
+    number = re.fullmatch(r"\+?[\d ().-]+", contact)
+    digits = re.sub(r"\D", "", contact) if number else ""
+    return digits or contact
 
 
 class Takeover:
@@ -29,13 +36,14 @@ class Takeover:
         return (
             self.everything
             or session_id in self._sessions
-            or (bool(contact) and contact_key(contact) in self._contacts)
+            or contact_key(contact) in self._contacts
         )
 
     def pause(self, *, session_id: str = "", contact: str = "") -> None:
         """Take over a session, a contact, or (neither named) everything."""
         self._sessions |= {session_id} if session_id else set()
-        self._contacts |= {contact_key(contact)} if contact else set()
+        key = contact_key(contact)
+        self._contacts |= {key} if key else set()
         self.everything = self.everything or not (session_id or contact)
 
     def resume(self, *, session_id: str = "", contact: str = "") -> None:

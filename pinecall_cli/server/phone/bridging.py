@@ -34,7 +34,7 @@ def bridge(server: VoiceServer, connection: Connection, frame: commands.CallBrid
     Raises:
         Refused: If it may not; for ``call.error``.
     """
-    refuse_calls(server, connection)
+    refuse_calls(server)
     agent = connection.agent(frame.agent_id)
     if agent is None:
         raise Refused("AGENT_NOT_FOUND", f"this connection has no agent `{frame.agent_id}`")
@@ -47,10 +47,12 @@ def bridge(server: VoiceServer, connection: Connection, frame: commands.CallBrid
     if frame.media is not UNSET:
         own["media"] = to_builtins(frame.media)
     config = merge_payload(agent.config_for(CHANNEL), own)
-    server.spawn(
+    leave = server.places.take(connection, sides=2)
+    calls = server.spawn(
         hold_both(server, connection, frame, (agent, target), config),
         f"bridge {agent.slug} to {target.slug}",
     )
+    calls.add_done_callback(lambda _: leave())
 
 
 async def hold_both(
@@ -62,15 +64,17 @@ async def hold_both(
 ) -> None:
     """Hold both calls until one ends."""
     agent, target = sides
+    metadata = {} if frame.metadata is UNSET else frame.metadata
     details = CallDetails(
         call_id=call_id(),
         from_=agent.slug,
         to=target.slug,
         direction="outbound",
         transport=CHANNEL,
-        metadata={} if frame.metadata is UNSET else frame.metadata,
+        metadata=metadata,
         language=language_of(config),
         started_at=server.wall(),
+        sealed=metadata,  # a key's holder says it
     )
     outlet = server.outlet(agent, details.call_id)
     try:

@@ -45,7 +45,7 @@ def dial(server: VoiceServer, connection: Connection, frame: commands.CallDial) 
     Raises:
         Refused: If nothing is dialled; for ``call.error``.
     """
-    refuse_calls(server, connection)
+    refuse_calls(server)
     registry, org = server.registry, connection.org
     agent = connection.agent(frame.agent_id) or registry.find(org, frame.agent_id)
     if agent is None:
@@ -67,7 +67,9 @@ def dial(server: VoiceServer, connection: Connection, frame: commands.CallDial) 
         started_at=server.wall(),
     )
     outgoing = Outgoing(server, connection, agent, to, details, config, frame)
-    server.spawn(outgoing.run(), f"call {details.call_id}")
+    leave = server.places.take(connection)
+    call = server.spawn(outgoing.run(), f"call {details.call_id}")
+    call.add_done_callback(lambda _: leave())
 
 
 def number_of(text: str) -> str:
@@ -82,17 +84,14 @@ def number_of(text: str) -> str:
         raise Refused("INVALID_NUMBER", f"{refused.message}; {refused.fix}") from None
 
 
-def refuse_calls(server: VoiceServer, connection: Connection) -> None:
-    """Let a connection have one more call made.
+def refuse_calls(server: VoiceServer) -> None:
+    """Let no call be made any more by a server that is about to stop.
 
     Raises:
-        Refused: If the server is about to stop, or it has as many as it may.
+        Refused: If it is.
     """
     if server.draining:
         raise Refused("SERVER_DRAINING", "the server is shutting down")
-    mine = [one for one in server.registry.sessions() if getattr(one, "opener", None) is connection]
-    if len(mine) >= server.limits.calls_per_connection:
-        raise Refused("TOO_MANY_CALLS", f"this connection has {len(mine)} calls already")
 
 
 def patch_of(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,18 +179,18 @@ class Outgoing:
     async def _hold(self, callee: Callee) -> None:
         frame = self._frame
         greeting = frame.greeting if isinstance(frame.greeting, str) else ""
-        session = open_session(
-            self._server,
-            self._agent,
-            self._outlet,
-            replace(self._waiting.details, started_at=self._server.wall()),
-            self._waiting.config,
-            conversation=self._waiting.conversation,
-            opening=Opening(greeting, after_turn=frame.detect_turn_end is True),
-            opener=self._opener,
-        )
-        callee.joined(session, self._outlet)
         try:
+            session = open_session(
+                self._server,
+                self._agent,
+                self._outlet,
+                replace(self._waiting.details, started_at=self._server.wall()),
+                self._waiting.config,
+                conversation=self._waiting.conversation,
+                opening=Opening(greeting, after_turn=frame.detect_turn_end is True),
+                opener=self._opener,
+            )
+            callee.joined(session, self._outlet)
             await hold(self._server, session, self._outlet, callee.line)
         finally:
             callee.over()

@@ -46,6 +46,7 @@ class MicLine:
         self._emit: Callable[[Event], None] = lambda event: None
         self._arrived: deque[bytes] = deque(maxlen=ARRIVED)
         self._outbox: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self._cut_off = False
         self._complained = False
 
     def attach(self, call: Session, emit: Callable[[Event], None]) -> None:
@@ -61,20 +62,27 @@ class MicLine:
     def send(self, frame: bytes) -> None:
         """Queue one frame for the caller, in their format."""
         audio = self._out.process(frame)
-        self._outbox.put_nowait(mulaw.encode(audio) if self._mulaw else audio)
+        self._queue(mulaw.encode(audio) if self._mulaw else audio)
 
     def tell(self, text: str | None) -> None:
         """Queue one text frame; None ends the writing when all before it is sent."""
-        self._outbox.put_nowait(text)
+        self._queue(text)
+
+    def _queue(self, message: str | bytes | None) -> None:
+        """Queue a message; a caller who reads too slowly is cut off, which ends the call."""
+        if self._cut_off:
+            return
+        self._outbox.put_nowait(message)
+        if self._outbox.qsize() > OUTBOX:
+            log.warning("a caller reads too slowly, and was cut off")
+            self._cut_off = True
+            # Here, since whoever writes is waiting for them to read.
+            self._socket.scope["state"]["abort"]()
 
     async def write(self) -> None:
-        """Send what is queued, in order; a caller who reads too slowly is cut off."""
+        """Send what is queued, in order, until the caller is gone."""
         try:
             while (message := await self._outbox.get()) is not None:
-                if self._outbox.qsize() > OUTBOX:
-                    log.warning("a caller reads too slowly, and was cut off")
-                    self._end("disconnected")
-                    return
                 if isinstance(message, str):
                     await self._socket.send_text(message)
                 else:

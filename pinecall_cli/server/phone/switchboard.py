@@ -20,8 +20,8 @@ from pinecall_cli.protocol.ids import phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.agents.outlet import Outlet
-from pinecall_cli.server.agents.registry import RegisteredAgent
-from pinecall_cli.server.calls import hold, language_of, open_session
+from pinecall_cli.server.agents.registry import Refused, RegisteredAgent
+from pinecall_cli.server.calls import hold, language_of, nothing, open_session
 from pinecall_cli.server.phone.numbers import TEST_NUMBERS, Number, ReachesAgent, Refuses
 from pinecall_cli.server.phone.robots import Played, Robot, brain_for
 from pinecall_cli.server.phone.waiting import (
@@ -272,6 +272,19 @@ class Switchboard:
         """Let an agent or a line take the call, as an inbound one."""
         if agent is dialled.caller:
             raise NotConnectedError("busy")  # as a telephone that calls itself
+        try:
+            leave = self._server.places.take()
+        except Refused:
+            raise NotConnectedError("busy") from None  # and so is a server that is full
+        try:
+            return await self._picked_up(dialled, agent, leave)
+        except BaseException:
+            leave()
+            raise
+
+    async def _picked_up(
+        self, dialled: Dialled, agent: RegisteredAgent, leave: Callable[[], None]
+    ) -> Callee:
         server = self._server
         await server.engines.wait()
         config = agent.config_for("phone", dialled.to)
@@ -292,7 +305,7 @@ class Switchboard:
             details, config = waiting.details, waiting.config
             conversation = waiting.conversation
         session = open_session(server, agent, outlet, details, config, conversation=conversation)
-        return AgentCallee(server, session, outlet)
+        return AgentCallee(server, session, outlet, leave=leave)
 
 
 async def decide(
@@ -337,11 +350,12 @@ class AgentCallee:
         outlet: Outlet,
         *,
         telephone: bool = True,
+        leave: Callable[[], None] = nothing,
     ) -> None:
-        """``telephone`` says whether the wire sounds like one."""
+        """``telephone`` says whether the wire sounds like one; ``leave`` gives its place back."""
         self._server, self._session, self._outlet = server, session, outlet
         self._here, self._there = WireEnd.pair(telephone=telephone)
-        self._joined = False
+        self._joined, self._leave = False, leave
 
     @property
     def line(self) -> Line:
@@ -357,15 +371,17 @@ class AgentCallee:
             one.keypad.audible = False  # keys reach an agent as what they are
         outlet.subscribe(lambda text: press(text, ours))
         self._outlet.subscribe(lambda text: press(text, session))
-        self._server.spawn(
+        held = self._server.spawn(
             hold(self._server, ours, self._outlet, self._there), f"call {ours.call_id}"
         )
+        held.add_done_callback(lambda _: self._leave())
 
     def over(self) -> None:
         """Hang up the agent's own call."""
         if self._joined:
             self._session.end("hangup")
         else:
+            self._leave()
             details = self._session.details
             self._outlet.emit(details.ended("canceled", self._server.wall()))
 

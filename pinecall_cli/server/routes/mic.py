@@ -21,7 +21,7 @@ from pinecall_cli.protocol.ids import call_id, phone_call_id
 from pinecall_cli.protocol.phone import normalise_number
 from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.agents.outlet import Outlet
-from pinecall_cli.server.agents.registry import RegisteredAgent
+from pinecall_cli.server.agents.registry import Refused, RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.calls import hold, language_of, open_session
 from pinecall_cli.server.phone.handset import Handset
@@ -30,7 +30,6 @@ from pinecall_cli.server.phone.switchboard import decide
 from pinecall_cli.server.phone.waiting import NotConnectedError
 from pinecall_cli.server.tokens import Grant
 from pinecall_cli.server.voice.details import CallDetails
-from pinecall_cli.server.voice.session import VoiceSession
 
 log = logging.getLogger("pinecall.server")
 
@@ -54,6 +53,11 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
         if grant is None and org is None:
             await socket.send_denial_response(
                 JSONResponse({"detail": "the token is unknown, used or expired"}, 401)
+            )
+            return
+        if grant is not None and not grant.good_from(socket.headers.get("origin")):
+            await socket.send_denial_response(
+                JSONResponse({"detail": "the token was given to a page of another origin"}, 403)
             )
             return
         await socket.accept()
@@ -83,9 +87,31 @@ async def serve(server: VoiceServer, socket: WebSocket, grant: Grant) -> None:
     if server.draining:
         raise Refusal("SERVER_DRAINING", "the server is shutting down", close=1012)
     agent, number = called(server, grant, start)
-    calls = sum(isinstance(session, VoiceSession) for session in server.registry.sessions())
-    if calls >= server.limits.voice_calls:
-        raise Refusal("SERVER_AT_CAPACITY", f"{calls} calls are held already", close=1013)
+    try:
+        leave = server.places.take()
+    except Refused as full:
+        raise Refusal(full.code, full.message, close=1013) from None
+    try:
+        await converse(server, socket, grant, start, agent, number)
+    finally:
+        leave()
+    with suppress(WebSocketDisconnect, RuntimeError):
+        await socket.close(1000)
+
+
+async def converse(
+    server: VoiceServer,
+    socket: WebSocket,
+    grant: Grant,
+    start: mic.MicStart,
+    agent: RegisteredAgent,
+    number: str | None,
+) -> None:
+    """Hold the call, which has its place, to its end.
+
+    Raises:
+        Refusal: If there is no speech, or the call broke off.
+    """
     try:
         await server.engines.wait()
     except EngineError as error:
@@ -109,8 +135,7 @@ async def serve(server: VoiceServer, socket: WebSocket, grant: Grant) -> None:
             await writer
     except ExceptionGroup as problems:
         log.error("call %s broke off", details.call_id, exc_info=problems)
-    with suppress(WebSocketDisconnect, RuntimeError):
-        await socket.close(1000)
+        raise Refusal("INTERNAL_ERROR", "the server failed at this call", close=1011) from None
 
 
 async def take(
@@ -185,7 +210,13 @@ async def first_frame(socket: WebSocket) -> mic.MicStart | mic.MicAnswer:
 def called(
     server: VoiceServer, grant: Grant, start: mic.MicStart
 ) -> tuple[RegisteredAgent, str | None]:
-    """Return the agent or line that takes the call, and its number if it is a phone call."""
+    """Return the agent or line that takes the call, and its number if it is a phone call.
+
+    Raises:
+        Refusal: If there is none, or none that the token's holder may call so.
+    """
+    if grant.origin is not None and (isinstance(start.to, str) or isinstance(start.from_, str)):
+        raise Refusal("BAD_START", "a page's token calls its agent alone: no `to`, no `from`")
     if not isinstance(start.to, str):
         agent = server.registry.find(grant.org, grant.agent)
         if agent is None:
@@ -223,6 +254,7 @@ def details_of(
         direction="inbound",
         transport="phone" if phone else "webrtc",
         metadata={**untrusted, **grant.metadata},
+        sealed=grant.metadata,
         language=language_of(config),
         started_at=server.wall(),
     )

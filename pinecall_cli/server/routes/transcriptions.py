@@ -64,20 +64,22 @@ class Upload:
 def routes(server: VoiceServer) -> list[BaseRoute]:
     """Return the routes that turn speech into text: of recordings, and of streams."""
     uploads, dictations = Admission(server.limits.uploads), Admission(server.limits.dictations)
+    # What pages do with their tokens keeps nobody waiting who holds the key.
+    clips, scribes = Admission(server.limits.uploads), Admission(server.limits.dictations)
 
     async def transcribe(request: Request) -> Response:
-        return await answered(request, organisation_of(server, request))
+        return await answered(request, organisation_of(server, request), uploads)
 
     async def scribe(request: Request) -> Response:
         org = scribe_of(server, request)
         if org is None:
             raise ApiError(401, "INVALID_KEY", "the token is unknown, used or expired")
-        return await answered(request, org)
+        return await answered(request, org, clips)
 
-    async def answered(request: Request, org: Organisation) -> Response:
+    async def answered(request: Request, org: Organisation, admission: Admission) -> Response:
         if server.draining:
             raise ApiError(503, "UPSTREAM_ERROR", "the server is stopping")
-        with uploads.held(org):
+        with admission.held(org):
             body = await read_body(request, LARGEST_FILE + FORM_AROUND_IT, TOO_LARGE)
             kind = request.headers.get("content-type", "")
             upload = await server.audio_worker.run(read_upload, body, kind)
@@ -106,7 +108,7 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
         await socket.accept()
         try:
             try:
-                with dictations.held(org):
+                with scribes.held(org):
                     await Scribe(server, socket).serve()
             except ApiError as problem:
                 await refused(socket, problem, scribe=True)
@@ -173,7 +175,8 @@ async def transcript(server: VoiceServer, upload: Upload) -> Transcript:
         EngineError: If there is no recogniser here, or it breaks.
     """
     engines = await server.engines.wait()
-    stretches, convert = Stretches(engines.vad()), to_16k(upload.rate)
+    stretches = Stretches(engines.vad())
+    convert = await server.audio_worker.run(to_16k, upload.rate)  # of an odd rate: a second
     second = 2 * upload.rate
     segments: list[Segment] = []
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,7 +22,7 @@ from pinecall_cli.protocol.config import merge_payload
 from pinecall_cli.protocol.ids import call_id
 from pinecall_cli.protocol.origins import origin_allowed
 from pinecall_cli.server import bodies
-from pinecall_cli.server.agents.registry import RegisteredAgent
+from pinecall_cli.server.agents.registry import Refused, RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.calls import hold, language_of, open_session
 from pinecall_cli.server.routes.tokens import Denied
@@ -37,13 +37,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pinecall.server")
 
+Peers: TypeAlias = "dict[Peer, Callable[[], None]]"
+"""The pages that call, and how each call's place is given back."""
+
 BODY_S = 10.0
 """For the few kilobytes of an offer to arrive."""
 
 
 def routes(server: VoiceServer) -> list[BaseRoute]:
     """Return the offer's route."""
-    peers: set[Peer] = set()
+    peers: Peers = {}
 
     async def answer(request: Request) -> Response:
         headers = readable(server, request)
@@ -78,7 +81,7 @@ def may_have_token(server: VoiceServer, origin: str) -> bool:
     )
 
 
-async def answered(server: VoiceServer, request: Request, peers: set[Peer]) -> webrtc.Answer:
+async def answered(server: VoiceServer, request: Request, peers: Peers) -> webrtc.Answer:
     """Begin the call that is asked for, and return the answer to its offer.
 
     Raises:
@@ -97,11 +100,10 @@ async def answered(server: VoiceServer, request: Request, peers: set[Peer]) -> w
         try:
             sdp = await peer.answer(offer.sdp)
         except BaseException:
-            await peer.close()
+            await let_go(peer, peers)
             raise
     except webrtc.OfferRefused as refused:
         raise Denied(400 if refused.form else 422, refused.detail) from None
-    peers.add(peer)
     server.spawn(talk(server, agent, peer, peers, details, config), f"call {details.call_id}")
     return webrtc.Answer(sdp=sdp, session_id=details.call_id)
 
@@ -135,8 +137,8 @@ def called(server: VoiceServer, request: Request, grant: Grant) -> RegisteredAge
     return agent
 
 
-async def connecting(server: VoiceServer, request: Request, peers: set[Peer]) -> Peer:
-    """Return a connection to be made, once there is somebody to talk to.
+async def connecting(server: VoiceServer, request: Request, peers: Peers) -> Peer:
+    """Return a connection to be made, once there is somebody to talk to; it has its place.
 
     Raises:
         Denied: If this server cannot hold the call.
@@ -154,7 +156,24 @@ async def connecting(server: VoiceServer, request: Request, peers: set[Peer]) ->
     if len(peers) >= server.limits.page_calls:
         raise Denied(503, "SERVER_AT_CAPACITY: too many pages are calling")
     page = request.client.host if request.client else ""
-    return peer(for_us(server.ice_servers, request.headers.get("host"), page))
+    ways = for_us(server.ice_servers, request.headers.get("host"), page)
+    try:
+        leave = server.places.take()
+    except Refused as full:
+        raise Denied(503, f"{full.code}: {full.message}") from None
+    try:
+        made = peer(ways)
+    except BaseException:
+        leave()
+        raise
+    peers[made] = leave
+    return made
+
+
+async def let_go(peer: Peer, peers: Peers) -> None:
+    """Give a call's place back, and close the connection."""
+    peers.pop(peer)()
+    await peer.close()
 
 
 def details_of(
@@ -180,6 +199,7 @@ def details_of(
         direction="inbound",
         transport="webrtc",
         metadata={**untrusted, **grant.metadata},
+        sealed=grant.metadata,
         language=language_of(config),
         started_at=server.wall(),
     )
@@ -190,7 +210,7 @@ async def talk(
     server: VoiceServer,
     agent: RegisteredAgent,
     peer: Peer,
-    peers: set[Peer],
+    peers: Peers,
     details: CallDetails,
     config: Mapping[str, Any],
 ) -> None:
@@ -209,5 +229,4 @@ async def talk(
             finally:
                 watch.cancel()
     finally:
-        peers.discard(peer)
-        await peer.close()
+        await let_go(peer, peers)

@@ -5,9 +5,11 @@ Meta's own form: a challenge by GET, messages and statuses by POST, signed over 
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -20,9 +22,7 @@ from pinecall_cli.server import bodies
 from pinecall_cli.server.agents.registry import Channel, Refused, RegisteredAgent
 from pinecall_cli.server.agents.takeover import same_contact
 from pinecall_cli.server.app import VoiceServer
-from pinecall_cli.server.text.whatsapp import Incoming
-
-log = logging.getLogger("pinecall.server")
+from pinecall_cli.server.text.messages import Incoming, Status
 
 PATH = "/whatsapp/webhook"
 LARGEST = 1 << 20
@@ -33,6 +33,8 @@ VERIFY_TOKEN = "pinecall-wa-verify"
 """What a channel without a token of its own is verified with."""
 MEDIA = frozenset({"audio", "image", "video", "document"})
 LONGEST_NAME = 200
+MOST_UPDATES = 1_000
+"""Messages and statuses of one notification: as many as Meta puts into one."""
 
 Found = tuple[RegisteredAgent, Channel]
 
@@ -50,7 +52,9 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
             return JSONResponse({"detail": detail}, 413)
         except bodies.BodyIncompleteError:
             return JSONResponse({"detail": "the notification did not arrive"}, 408)
-        return notified(server, body, request.headers.get("x-hub-signature-256", ""))
+        if server.draining:  # Meta sends it again
+            return JSONResponse({"detail": "the server is stopping"}, 503)
+        return await notified(server, body, request.headers.get("x-hub-signature-256", ""))
 
     async def outbox(request: Request) -> Response:
         org = server.organisations.of_header(request.headers.get("authorization"))
@@ -65,8 +69,7 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
                 "text": one.text,
                 "at": one.at,
             }
-            for one in server.whatsapp.outbox
-            if one.org == org.id
+            for one in server.whatsapp.outbox(org)
         ]
         return JSONResponse({"messages": sent})
 
@@ -104,7 +107,7 @@ def channels(server: VoiceServer) -> Iterator[Found]:
 # --- notifications ------------------------------------------------------------------------------
 
 
-def notified(server: VoiceServer, body: bytes, signature: str) -> Response:
+async def notified(server: VoiceServer, body: bytes, signature: str) -> Response:
     """Take a notification: 401 if it is signed wrongly, else 200, whatever it says."""
     try:
         document = msgspec.json.decode(body)
@@ -112,21 +115,46 @@ def notified(server: VoiceServer, body: bytes, signature: str) -> Response:
         return JSONResponse({"detail": "the notification is no JSON"}, 400)
     parts = list(changes(document))
     numbers = {number for number, _ in parts}
-    candidates = [found for found in channels(server) if found[1].ref in numbers]
-    trusted = [found for found in candidates if signed(found[1], body, signature)]
-    if candidates and not trusted:
+    held: defaultdict[str, list[Found]] = defaultdict(list)
+    for agent, channel in channels(server):
+        if channel.ref in numbers:
+            held[channel.ref].append((agent, channel))
+    trusted = {number: signed_for(found, body, signature) for number, found in held.items()}
+    if held and not any(trusted.values()):
         return JSONResponse({"detail": "the signature is wrong or missing"}, 401)
-    for agent, channel in trusted:
+    for agent, channel in (one for found in trusted.values() for one in found):
         if channel.app_secret is None:
             server.notice(
                 f"{agent.slug}: its WhatsApp channel has no `appSecret`, so anybody who reaches "
                 "this server can write to it in anybody's name"
             )
-    for number, value in parts:
-        here = [found for found in trusted if found[1].ref == number]
-        if here:
-            deliver(server, here, value)
+    updates = (
+        (number, update)
+        for number, value in parts
+        if trusted.get(number)
+        for update in updates_of(value)
+    )
+    for number, update in islice(updates, MOST_UPDATES):
+        deliver(server, trusted[number], update)
+        await asyncio.sleep(0)  # calls go on between two of them
+    if next(updates, None) is not None:
+        server.notice(
+            f"a WhatsApp notification had more than {MOST_UPDATES} messages and statuses: "
+            "those beyond were dropped"
+        )
     return JSONResponse({"success": True})
+
+
+def signed_for(found: list[Found], body: bytes, signature: str) -> list[Found]:
+    """Return which holders of one number a notification may go to; none if it is signed wrongly.
+
+    Where one of them has a secret, nothing that no secret of theirs signed is for any: a twin
+    without one would else be the way around it.
+    """
+    fitting = [one for one in found if signed(one[1], body, signature)]
+    secured = any(channel.app_secret for _, channel in found)
+    proven = any(channel.app_secret for _, channel in fitting)
+    return fitting if proven or not secured else []
 
 
 def signed(channel: Channel, body: bytes, signature: str) -> bool:
@@ -145,30 +173,34 @@ def changes(document: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield number, value
 
 
-def deliver(server: VoiceServer, found: list[Found], value: Mapping[str, Any]) -> None:
-    """Hand messages and statuses to the agent that they are for."""
-    names = {
-        text(contact, "wa_id"): text(contact.get("profile"), "name")
-        for contact in objects(value, "contacts")
-    }
+def updates_of(value: Mapping[str, Any]) -> Iterator[Incoming | Status | None]:
+    """Yield what a change tells: messages, then statuses; None for one that says nothing to us."""
+    contacts = islice(objects(value, "contacts"), MOST_UPDATES)
+    names = {text(one, "wa_id"): text(one.get("profile"), "name") for one in contacts}
     for message in objects(value, "messages"):
-        incoming = incoming_of(message, names)
-        if incoming is None:
-            continue
-        agent, channel = meant(found, incoming.contact)
-        try:
-            server.whatsapp.receive(agent, channel, incoming)
-        except Refused as refused:
-            log.warning("whatsapp %s: %s", agent.slug, refused.message)
+        yield incoming_of(message, names)
     for status in objects(value, "statuses"):
-        recipient = digits(text(status, "recipient_id"))
-        for agent, _ in found:
-            server.whatsapp.status(
-                agent,
-                recipient=recipient,
-                status=text(status, "status")[:40],
-                message=text(status, "id")[:LONGEST_NAME],
-            )
+        yield Status(
+            id=text(status, "id")[:LONGEST_NAME],
+            recipient=digits(text(status, "recipient_id")),
+            status=text(status, "status")[:40],
+        )
+
+
+def deliver(server: VoiceServer, found: list[Found], update: Incoming | Status | None) -> None:
+    """Hand a message or a status to the agent that it is for, if that is still there."""
+    now = ((agent, agent.channel("whatsapp", held.ref)) for agent, held in found if agent.online)
+    here = [(agent, channel) for agent, channel in now if channel is not None]
+    match update:
+        case Incoming() if here:
+            agent, channel = meant(here, update.contact)
+            try:
+                server.whatsapp.receive(agent, channel, update)
+            except Refused as refused:
+                server.notice(f"a WhatsApp message to {agent.slug} was dropped: {refused.message}")
+        case Status():
+            for agent, _ in here:
+                server.whatsapp.status(agent, update)
 
 
 def meant(found: list[Found], contact: str) -> Found:

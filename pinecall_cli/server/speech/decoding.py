@@ -16,6 +16,9 @@ from pinecall_cli.server.speech.audio_api import ApiError
 from pinecall_cli.server.speech.encoding import INSTALL
 
 RATE = 16_000
+LOWEST_RATE, HIGHEST_RATE = 8_000, 192_000
+"""Hz of what is recorded: a telephone's, and a studio's. At others a small file makes hours of
+work: 64 kB at 1 Hz are two hours of sound, and a filter from 383,999 Hz takes 2 s to compute."""
 CONTAINERS = (
     (0, b"\x1aE\xdf\xa3", "matroska"),  # WebM: what a browser's MediaRecorder writes
     (0, b"OggS", "ogg"),
@@ -34,7 +37,8 @@ def decode_recording(data: bytes, *, longest_s: int) -> tuple[bytes, int]:
     """Return a recording as int16 mono, and its rate in Hz. Heavy: for a worker's thread.
 
     Raises:
-        ApiError: 415 if it is of no kind that can be read here, or broken; 413 if it lasts longer.
+        ApiError: 415 if it is of no kind or rate that can be read here, or broken; 413 if it lasts
+            longer.
     """
     kind = next((name for at, mark, name in CONTAINERS if data[at:].startswith(mark)), None)
     if kind is not None:
@@ -47,6 +51,7 @@ def decode_recording(data: bytes, *, longest_s: int) -> tuple[bytes, int]:
         ) from None
     if len(pcm) > 2 * rate * longest_s:
         raise too_long(longest_s)
+    check_rate(rate)
     return pcm, rate
 
 
@@ -63,6 +68,8 @@ def _decoded(data: bytes, kind: str, longest_s: int) -> Iterator[bytes]:
                 raise unreadable("the file has no sound in it")
             convert = av.AudioResampler(format="s16", layout="mono", rate=RATE)
             for frame in chain(container.decode(audio=0), (None,)):
+                if frame is not None:
+                    check_rate(frame.sample_rate)
                 for piece in convert.resample(frame):
                     pcm = bytes(piece.planes[0])[: piece.samples * 2]
                     room -= len(pcm)
@@ -77,6 +84,16 @@ def _decoded(data: bytes, kind: str, longest_s: int) -> Iterator[bytes]:
 def _nothing_else(url: str, flags: int, options: dict[str, Any]) -> None:
     """Open nothing: a container may name other files and addresses, which are nobody's to read."""
     raise PermissionError("a recording may not lead to other files")
+
+
+def check_rate(rate: int) -> None:
+    """Let the rate of a recording pass, in Hz.
+
+    Raises:
+        ApiError: 415 if nothing is recorded at that rate.
+    """
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise unreadable(f"the file has {rate} Hz, not {LOWEST_RATE} to {HIGHEST_RATE}: {CONVERT}")
 
 
 def unreadable(message: str) -> ApiError:

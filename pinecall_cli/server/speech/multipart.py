@@ -5,13 +5,16 @@ The whole body is there already, and bounded; nothing is written to disk.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.message import Message
 
 MOST_PARTS = 20
 LONGEST_HEAD = 4_096
 """Bytes of the lines before a part's own."""
+PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+ESCAPED = re.compile(r'\\(["\\])')
+"""What a backslash in quotes stands before; elsewhere it is one: of a path on Windows."""
 
 
 class FormError(Exception):
@@ -98,8 +101,11 @@ def name_of(head: bytes) -> str:
 
 
 def parameter(header: str, name: str) -> str | None:
-    """Return a parameter of a header such as ``form-data; name="file"``."""
-    message = Message()
-    message["content-type"] = " ".join(header.split())
-    value = message.get_param(name)
-    return value if isinstance(value, str) else None
+    """Return a parameter of a header such as ``form-data; name="file"``; the first of its name.
+
+    Not in the form of RFC 2231 (``name*=``), which RFC 7578 rules out: that is another name.
+    """
+    for key, quoted, plain in PARAMETER.findall(header):
+        if key.lower() == name:
+            return ESCAPED.sub(r"\1", quoted) if quoted else plain
+    return None

@@ -6,6 +6,7 @@ starts anew starts them anew.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 from pinecall_cli.server.dialogue.history import Message, copied
 
 MOST = 1_000
-"""Threads that are kept; the one that rested longest goes first."""
+"""Threads of one organisation that are kept; the one that rested longest goes first."""
 MOST_BYTES = 64 * 1024
 """Of one thread, as JSON; older messages go first."""
 LONGEST_ID = 200
@@ -39,19 +40,20 @@ class Threads:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._kept: dict[Thread, list[Message]] = {}
-        """The one that rested longest first."""
+        self._kept: defaultdict[str, dict[Thread, list[Message]]] = defaultdict(dict)
+        """By organisation; of each the one that rested longest first."""
 
     def history(self, thread: Thread) -> Sequence[Message]:
         """Return the messages of a thread; none for a new one."""
-        return tuple(self._kept.get(thread, ()))
+        return tuple(self._kept[thread.org].get(thread, ()))
 
     def keep(self, thread: Thread, history: Sequence[Mapping[str, Any]]) -> None:
         """Put down what has been said in a thread by now."""
-        self._kept.pop(thread, None)
-        self._kept[thread] = newest(history)
-        if len(self._kept) > self._most:
-            del self._kept[next(iter(self._kept))]
+        kept = self._kept[thread.org]
+        kept.pop(thread, None)
+        kept[thread] = newest(history)
+        if len(kept) > self._most:
+            del kept[next(iter(kept))]
 
 
 def thread_of(

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections import OrderedDict, deque
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,10 @@ from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import merge_payload
 from pinecall_cli.protocol.frames import Command, Event
 from pinecall_cli.protocol.ids import WHATSAPP_PREFIX, message_id
+from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.agents.registry import Channel, Refused, RegisteredAgent
 from pinecall_cli.server.dialogue.conversation import Conversation
+from pinecall_cli.server.text.messages import Incoming, Outgoing, Remembered, Status
 
 if TYPE_CHECKING:
     from pinecall_cli.server.app import VoiceServer
@@ -34,38 +35,6 @@ WINDOW_S = 24 * 3600.0
 LONGEST_TEXT = 4096
 """Characters of one WhatsApp message; a longer answer goes out as several."""
 WAITING = 32
-KEPT = 1_000
-"""Messages in the outbox, and contacts whose last message is remembered."""
-SEEN = 10_000
-"""Ids of messages that came in: Meta sends one again when it was not answered in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """What a contact wrote or sent."""
-
-    id: str
-    contact: str
-    """Meta's form: digits, no ``+``."""
-    name: str
-    type: str
-    """``text``, ``audio``, ``image``, ``video`` or ``document``."""
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message that would have gone to Meta."""
-
-    id: str
-    org: str
-    agent: str
-    """Slug."""
-    session_id: str
-    to: str
-    text: str
-    at: float
-    """Epoch seconds."""
 
 
 class Exchange:
@@ -73,50 +42,87 @@ class Exchange:
 
     def __init__(self, server: VoiceServer) -> None:
         self._server = server
-        self._seen: OrderedDict[str, None] = OrderedDict()
-        self._last: OrderedDict[tuple[str, str, str], tuple[float, str, str]] = OrderedDict()
-        """By organisation, agent and contact: when they wrote last, their name, the channel."""
-        self.outbox: deque[Outgoing] = deque(maxlen=KEPT)
+        self._remembered: defaultdict[str, Remembered] = defaultdict(Remembered)
+        """By organisation."""
+        self._live: dict[RegisteredAgent, dict[str, WhatsAppSession]] = {}
+        """By agent and contact: the sessions that take messages."""
         self.watchers: list[Callable[[Outgoing], None]] = []
         """Told of every message that goes out."""
+
+    def outbox(self, org: Organisation) -> tuple[Outgoing, ...]:
+        """Return the newest messages of an organisation that went out, the last one last."""
+        return tuple(self._remembered[org.id].outbox)
 
     def receive(self, agent: RegisteredAgent, channel: Channel, message: Incoming) -> None:
         """Take a contact's message, once; it opens a session if there is none.
 
         Raises:
-            Refused: If too many wait to be answered.
+            Refused: If too many wait to be answered, or no session may be opened.
         """
-        if message.id in self._seen:
-            return
-        self._seen[message.id] = None
-        while len(self._seen) > SEEN:
-            self._seen.popitem(last=False)
-        key = agent.org.id, agent.slug, message.contact
-        self._last[key] = self._server.wall(), message.name, channel.ref or ""
-        self._last.move_to_end(key)
-        while len(self._last) > KEPT:
-            self._last.popitem(last=False)
-        session = self.session_of(agent, message.contact)
-        if session is None:
-            session = WhatsAppSession(self._server, agent, channel, message.contact, message.name)
-            session.begin()
-        session.take(message)
+        known = self._remembered[agent.org.id]
+        if known.note(agent.slug, message, self._server.wall(), channel.ref or ""):
+            self._session_with(agent, channel, message.contact, message.name).take(message)
 
     def session_of(self, agent: RegisteredAgent, contact: str) -> WhatsAppSession | None:
         """Return the live session of an agent and a contact."""
-        for session in agent.sessions.values():
-            if isinstance(session, WhatsAppSession) and session.contact == contact:
-                return session
-        return None
+        return self._live.get(agent, {}).get(contact)
 
-    def reopened(self, agent: RegisteredAgent, contact: str) -> WhatsAppSession | None:
-        """Return a new session with a contact who wrote in the last 24 h; None for any other.
+    def _session_with(
+        self,
+        agent: RegisteredAgent,
+        channel: Channel,
+        contact: str,
+        name: str,
+        wrote: float | None = None,
+    ) -> WhatsAppSession:
+        """Return the live session of an agent and a contact, or a new one.
 
         Raises:
-            Refused: If the 24 h are over: WhatsApp would not deliver.
+            Refused: If no session may be opened.
+        """
+        session = self.session_of(agent, contact)
+        if session is None:
+            self._make_room(agent)
+            session = WhatsAppSession(self._server, agent, channel, contact, name, wrote=wrote)
+            session.begin()
+            self._live.setdefault(agent, {})[contact] = session
+        return session
+
+    def _make_room(self, agent: RegisteredAgent) -> None:
+        """See that an agent may have one session more: the one that rested longest ends for it.
+
+        Not the newest contact is turned away: whoever fills an unsigned channel with invented
+        senders would keep everybody else out for two hours.
+
+        Raises:
+            Refused: If none rests, or the server is stopping.
+        """
+        if self._server.draining:
+            raise Refused("SERVER_STOPPING", "the server is stopping")
+        live, most = self._live.get(agent, {}), self._server.limits.whatsapp_sessions
+        if len(live) < most:
+            return
+        resting = [session for session in live.values() if session.resting]
+        if not resting:
+            raise Refused("TOO_MANY_SESSIONS", f"{most} WhatsApp sessions are busy: none is opened")
+        min(resting, key=lambda session: session.active_at).end("idle_timeout")
+
+    def left(self, session: WhatsAppSession) -> None:
+        """Note that a session takes no more messages."""
+        live = self._live.get(session.agent, {})
+        if live.get(session.contact) is session:
+            del live[session.contact]
+            if not live:
+                del self._live[session.agent]
+
+    def reopened(self, agent: RegisteredAgent, contact: str) -> WhatsAppSession | None:
+        """Return a session with a contact who wrote in the last 24 h; None for any other.
+
+        Raises:
+            Refused: If the 24 h are over: WhatsApp would not deliver. Or no session may be opened.
         """
         digits = "".join(char for char in contact if char.isdigit())
-        found = self._last.get((agent.org.id, agent.slug, digits))
+        found = self._remembered[agent.org.id].last.get((agent.slug, digits))
         if found is None:
             return None
         at, name, ref = found
@@ -125,16 +131,16 @@ class Exchange:
             return None
         if self._server.wall() - at > WINDOW_S:
             raise Refused("WINDOW_EXPIRED", f"{digits} wrote last more than 24 hours ago")
-        session = WhatsAppSession(self._server, agent, channel, digits, name, wrote=at)
-        session.begin()
-        return session
+        return self._session_with(agent, channel, digits, name, wrote=at)
 
-    def status(self, agent: RegisteredAgent, *, recipient: str, status: str, message: str) -> None:
+    def status(self, agent: RegisteredAgent, told: Status) -> None:
         """Tell an agent's owner what became of a message that went out."""
-        event = events.WhatsappStatus(status=status, recipient=recipient, message_id=message)
-        session = self.session_of(agent, recipient)
+        session = self.session_of(agent, told.recipient)
         outlet = None if session is None else self._server.outlet_of(session)
         if outlet is not None:
+            event = events.WhatsappStatus(
+                status=told.status, recipient=told.recipient, message_id=told.id
+            )
             outlet.emit(event)
 
     def send(self, session: WhatsAppSession, text: str) -> str:
@@ -151,7 +157,7 @@ class Exchange:
                 text=text[start : start + LONGEST_TEXT],
                 at=self._server.wall(),
             )
-            self.outbox.append(sent)
+            self._remembered[sent.org].outbox.append(sent)
             for watcher in tuple(self.watchers):
                 watcher(sent)
         return id
@@ -192,8 +198,17 @@ class WhatsAppSession:
         self._started_at = server.wall()
         now = asyncio.get_running_loop().time()
         since = 0.0 if wrote is None else max(0.0, server.wall() - wrote)
-        self._active_at, self._wrote_at = now, now - since
+        self._wrote_at = now - since
+        self.active_at = now
+        """When a message went either way last, on the loop's clock."""
+        self._answering = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing waits for an answer, and no person has taken it over."""
+        busy = self._answering or not self._messages.empty()
+        return not busy and not self.conversation.paused
 
     # --- its life ---
 
@@ -214,13 +229,14 @@ class WhatsAppSession:
         """End the session now; what is being answered is given up."""
         if self._task is not None and not self._task.done():
             self._reason = reason
+            self._server.whatsapp.left(self)
             self._task.cancel()
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             while True:
-                idle, window = self._active_at + IDLE_S, self._wrote_at + WINDOW_S
+                idle, window = self.active_at + IDLE_S, self._wrote_at + WINDOW_S
                 try:
                     async with asyncio.timeout_at(min(idle, window)):
                         message = await self._messages.get()
@@ -228,12 +244,15 @@ class WhatsAppSession:
                     if loop.time() >= self._wrote_at + WINDOW_S:
                         self._reason = "window_expired"
                         return
-                    if loop.time() >= self._active_at + IDLE_S:
+                    if loop.time() >= self.active_at + IDLE_S:
                         self._reason = "idle_timeout"
                         return
                 else:
+                    self._answering = True
                     await self._answer(message)
+                    self._answering = False
         finally:
+            self._server.whatsapp.left(self)
             await self.conversation.aclose()
 
     def _over(self) -> None:
@@ -268,7 +287,7 @@ class WhatsAppSession:
         """
         if self._messages.full():
             raise Refused("TOO_MANY_MESSAGES", "too many messages wait for an answer")
-        self._wrote_at = self._active_at = asyncio.get_running_loop().time()
+        self._wrote_at = self.active_at = asyncio.get_running_loop().time()
         self._count += 1
         self._outlet.emit(
             events.WhatsappMessage(
@@ -332,7 +351,7 @@ class WhatsAppSession:
             self._send(said)
 
     def _send(self, text: str, source: str | None = None) -> None:
-        self._active_at = asyncio.get_running_loop().time()
+        self.active_at = asyncio.get_running_loop().time()
         self._count += 1
         sent = self._server.whatsapp.send(self, text)
         response: Event = events.WhatsappResponse(

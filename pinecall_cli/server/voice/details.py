@@ -39,13 +39,15 @@ class CallDetails:
     """Epoch seconds."""
     line: OverLine | None = None
     """None for a call that no phone line ever had."""
+    sealed: Mapping[str, Any] = field(default_factory=dict)
+    """Of the metadata, what a key's holder said; the rest is a caller's word for it."""
 
     @property
     def contact(self) -> str:
         """Return who is at the other end, by number or by the name that a token sealed."""
         if self.transport == "phone":
             return self.from_ if self.direction == "inbound" else self.to
-        user = self.metadata.get("userId")
+        user = self.sealed.get("userId")
         return user if isinstance(user, str) else ""
 
     def started(self) -> events.CallStarted:

@@ -348,7 +348,8 @@ class VoiceSession:
             return
         sent = self.keypad.press(digits)
         if sent is None:
-            self.refuse("INVALID_DIGITS", f"`{digits[:40]}` is not keys: 0 to 9, * and #")
+            keys = "keys: 0 to 9, * and #, a hundred at once"
+            self.refuse("INVALID_DIGITS", f"`{digits[:40]}` is not {keys}")
         else:
             self._emit(sent)
 
