@@ -81,18 +81,17 @@ async def serve(server: VoiceServer, socket: WebSocket, session: VoiceSession) -
     """Send the call's sound until it ends, the listener leaves or may not hear more of it."""
     feed = LiveFeed(session.tape, phone=session.details.transport == "phone")
     stop = session.when_ended(feed.end)
-    await socket.send_json(
-        {
-            "type": "metadata",
-            "sampleRate": feed.rate,
-            "channels": 1,
-            "bitDepth": 16,
-            "sessionId": session.call_id,
-        }
-    )
+    metadata = {
+        "type": "metadata",
+        "sampleRate": feed.rate,
+        "channels": 1,
+        "bitDepth": 16,
+        "sessionId": session.call_id,
+    }
     leaving = asyncio.get_running_loop().create_task(gone(socket), name="listener")
     leaving.add_done_callback(lambda _: feed.end())
     try:
+        await socket.send_json(metadata)
         async for chunk in feed.chunks():
             if not may_be_heard(server, session):  # a phone line has handed it to an agent
                 break
