@@ -29,6 +29,12 @@ from tests.server.log_reader import chat, hang_up
 from tests.server.peer import Deaf, connected, embedded
 
 
+async def written(server: EmbeddedServer) -> int:
+    """Return the newest entry's seq, once all that has happened is written down."""
+    asked = server.server.journal.ask(lambda database: newest(data_dir()))
+    return await asyncio.wrap_future(asked)
+
+
 def local(**options: Any) -> Any:
     """Return a local server as others on this machine find it."""
     return embedded(**({"keys": (), "data": data_dir(), "run_dir": run_dir()} | options))
@@ -116,12 +122,12 @@ async def test_live_calls_are_told_from_their_beginning_and_old_ones_not():
         await chat(peer, "live")
         follower = await Follower.start()
         await hang_up(peer, "live")
-        await follower.has(newest(data_dir()))
+        await follower.has(await written(server))
         await follower.stop()
         assert {entry["call"] for entry in follower.printed} == {"live"}
         assert follower.printed[0]["type"] == "call.started"
         since = await Follower.start("--since", "10m")
-        await since.has(newest(data_dir()))
+        await since.has(await written(server))
         await since.stop()
         assert as_stored(since.printed) == stored(data_dir())
 
@@ -138,7 +144,8 @@ async def test_one_agent_or_one_kind_of_entry_can_be_followed():
         await chat(peer, "c2", agent="shop", text="two")
         await hang_up(peer, "c1")
         await hang_up(peer, "c2")
-        await shop.has(newest(data_dir()))
+        await peer.settled()
+        await shop.has(await written(server))
         await said.count(3)
         await shop.stop()
         await said.stop()
@@ -157,7 +164,7 @@ async def test_an_agent_that_is_not_there_yet_is_waited_for_and_the_closest_name
         await chat(peer, "c1", agent="desk")
         await chat(peer, "c2", agent="desc")
         await hang_up(peer, "c2")
-        await follower.has(newest(data_dir()))
+        await follower.has(await written(server))
         await follower.stop()
     assert {entry["agent"] for entry in follower.printed} == {"desc"}
 
