@@ -63,6 +63,8 @@ class CallBook:
         self._idle = idle
         self._rounds: dict[str, tuple[events.ToolCall, ...]] = {}
         """Rounds of tool calls that were taken; a server may send one twice."""
+        self._results: dict[tuple[str, str], None] = {}
+        """Results of tools that were told, by call and id; a server may tell them once more."""
         office.answered = self._tools_answered
 
     # --- from start to end ---
@@ -212,6 +214,8 @@ class CallBook:
         """Take any other event that we know: of a call, of an agent, or of neither."""
         if isinstance(event, TAKEN_OVER):
             self._taken_over(event)
+        if isinstance(event, events.LlmToolResult) and self._was_told(event):
+            return
         call = self._office.call_of(event) or self._made_up(event)
         if call is not None:
             self._in_call(call, wire_name(type(event)), event)
@@ -369,13 +373,18 @@ class CallBook:
 
         self._office.crew.spawn(answer(), "llm.tool_call")
 
+    def _was_told(self, event: events.LlmToolResult) -> bool:
+        """Tell whether the server repeats a result of ours; those of its own tools are news."""
+        return (id_of(event) or "", str(event.tool_call_id)) in self._results
+
     def _tools_answered(self, agent_id: str, frame: commands.LlmToolResult) -> None:
-        """Tell what tools have returned, one event for each; the embedded server does so itself."""
-        if self._office.embedded:
-            return
+        """Tell what tools have returned, one event for each."""
         names = {wanted.id: wanted.name for wanted in self._rounds.get(frame.msg_id, ())}
         call = self._office.calls.get(frame.call_id)
         for one in frame.results:
+            self._results[frame.call_id, one.tool_call_id] = None
+            if len(self._results) > REMEMBERED_ROUNDS:
+                del self._results[next(iter(self._results))]
             event = events.LlmToolResult(
                 agent_id=agent_id,
                 call_id=frame.call_id,

@@ -89,6 +89,8 @@ class Link:
     ) -> None:
         self.url = url
         self.is_up = False
+        self.presented = ""
+        """The key that the server was last shown."""
         self._key = key
         self._ears = ears
         self._auto_reconnect = auto_reconnect
@@ -206,8 +208,9 @@ class Link:
         """
         me = commands.ClientInfo(name="pinecall-cli", version=__version__, pid=os.getpid())
         key = self._key() if callable(self._key) else self._key
-        keep_out(key.reveal())
-        hello = commands.Connect(api_key=key.reveal(), client=me)
+        self.presented = key.reveal()
+        keep_out(self.presented)
+        hello = commands.Connect(api_key=self.presented, client=me)
         try:
             async with asyncio.timeout(CONNECTED_WITHIN):
                 await socket.send(encode(hello))

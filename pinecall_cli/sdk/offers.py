@@ -224,8 +224,18 @@ class Offers:
     def _feed(self) -> Feed:
         if self._feed_made is None:
             # Of this client itself: its handlers hear what its host's do, from its adoption on.
-            self._feed_made = Feed(cast("Pinecall", self), lambda: revealed(self._me._key))
+            self._feed_made = Feed(cast("Pinecall", self), self._presented)
         return self._feed_made
+
+    def _presented(self) -> str:
+        """Return the key that the server knows us by.
+
+        Asked at every event: what a function would tell may have to be read from a file.
+        """
+        key, link = self._me._key, self._me._link
+        if not callable(key):
+            return key.reveal()
+        return "" if link is None else link.presented
 
     def _secret(self) -> Secret:
         """Return the key.

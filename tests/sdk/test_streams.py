@@ -20,7 +20,9 @@ from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.streamed import REMEMBERED, Repeats, StreamEvent
 from pinecall_cli.sdk.streams import EventStream
 from pinecall_cli.server.embedded import EmbeddedServer
-from tests.sdk.listening import chat
+from pinecall_cli.settings import Secret
+from tests.fakes.engines import Engines
+from tests.sdk.listening import Log, chat
 from tests.sdk.pretended import ABOUT, CALL, Office, started, word
 from tests.sdk.test_voice import calling
 from tests.sdk.web import Page, reading, served
@@ -83,6 +85,8 @@ async def test_a_websocket_has_the_same_and_tool_calls(
     server: EmbeddedServer, client: Pinecall
 ) -> None:
     agent = client.agent("front-desk", llm="script", prompt="x", tools=[price])
+    told = Log()
+    client.on("llm.tool_result", told)
     await client.registered()
     app = Starlette(routes=[WebSocketRoute("/ws", client.stream(tool_results=True))])
     async with served(app) as url:
@@ -107,9 +111,32 @@ async def test_a_websocket_has_the_same_and_tool_calls(
             assert (wanted["name"], returned["name"]) == ("price", "price")
             assert wanted["id"] == returned["toolCallId"]
             assert returned["result"] == {"euros": 40}
+            assert len(told.entries) == 1, "the server tells it again, and that is no news"
             assert returned["callId"] == asked["callId"]
         with pytest.raises(websockets.InvalidStatus):
             await websockets.connect(where, proxy=None, origin="https://evil.example")  # type: ignore[arg-type]
+
+
+async def test_a_key_that_is_read_at_each_connection_is_not_read_at_each_event() -> None:
+    asked: list[str] = []
+
+    def key() -> Secret:
+        asked.append("key")
+        return Secret("pk_long_enough")
+
+    async with (
+        EmbeddedServer(engines=Engines(), keys=["pk_long_enough"]) as server,
+        Pinecall(key, server.url) as client,
+    ):
+        agent = client.agent("front-desk", llm="script", prompt="x")
+        await client.registered()
+        app = Starlette(routes=[Route("/events", agent.stream())])
+        async with served(app) as url, reading(url + "/events") as page:
+            await page.next()
+            before = len(asked)
+            await chat(client, "front-desk", "my key is pk_long_enough")
+            assert (await page.until("bot.speaking"))["text"] == "You said: my key is ***"
+            assert len(asked) == before
 
 
 async def test_a_page_that_leaves_is_forgotten_and_so_is_what_listened_for_it(

@@ -176,8 +176,8 @@ def recorded(
     """Record a call while the block runs, ``call.ended`` included; not at all without a folder.
 
     After ``longest_s`` its sound is kept no more, its events are. A link in ``recordings`` leads
-    to one that is kept elsewhere. A disk that cannot be written to
-    is said once in the log and to ``failed``, and costs no call.
+    to one that is kept elsewhere. A disk that cannot be written to is said once in the log and to
+    ``failed``, and costs no call.
     """
     if folder is None:
         yield
