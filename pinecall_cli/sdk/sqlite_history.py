@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import weakref
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from pinecall_cli.agent.history import ConversationRecord
 from pinecall_cli.engines.worker import Worker
 from pinecall_cli.errors import InfrastructureError
+from pinecall_cli.settings.database import open_database
 
 T = TypeVar("T")
 
@@ -188,18 +188,11 @@ def opened(path: str) -> sqlite3.Connection:
         OSError: If it cannot be made.
         ValueError: If a newer program has written it.
     """
-    if path != ":memory:":
-        folder = Path(path).absolute().parent
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # SQLite gives -wal and -shm the rights of the database, so it must be there first.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    database = sqlite3.connect(path, timeout=5.0)
+    database = open_database(path)
     try:
         (found,) = database.execute("PRAGMA user_version").fetchone()
         if found > FORMAT:
             raise ValueError(f"it has format {found}, and this program knows {FORMAT}")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(SCHEMA)
         database.execute(f"PRAGMA user_version = {FORMAT}")
     except BaseException:

@@ -30,8 +30,6 @@ def before(call: Call, event: Event) -> None:
         case events.BotSpeaking(message_id=id):
             call.playing = id
             call.words.clear()
-        case events.BotWord():
-            word(call, event)
         case events.MessageConfirmed(text=text) if text:
             call.messages.append({"role": "assistant", "content": text})
         case events.ChatMessage(text=text):

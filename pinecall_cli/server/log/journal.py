@@ -26,7 +26,7 @@ from pinecall_cli.server.log.log_file import (
     LoggedCall,
     encoded,
     newest_seq,
-    open_database,
+    open_log,
     prune,
     read_calls,
     read_entries,
@@ -244,7 +244,7 @@ class Journal:
 
     def _run(self, opened: Future[int]) -> None:
         try:
-            self._database = open_database(self.path)
+            self._database = open_log(self.path)
             self._prune()
             opened.set_result(newest_seq(self._database))
         except (sqlite3.Error, OSError) as problem:

@@ -8,14 +8,15 @@ Nothing here waits for anything but the disk; the server does it on a thread of 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pinecall_cli.errors import InfrastructureError
 from pinecall_cli.server.log.translate import Entry
+from pinecall_cli.settings.database import open_database
 
 HIGHEST_SEQ = 2**63 - 1
 """A database counts no further."""
@@ -62,18 +63,13 @@ class LoggedCall:
     last_seq: int | None
 
 
-def open_database(path: Path | str) -> sqlite3.Connection:
+def open_log(path: Path | str) -> sqlite3.Connection:
     """Open the file (0600, in a folder of ours that nobody else reads), or memory."""
     if path != ":memory:":
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # SQLite gives -wal and -shm the rights of the database, so it must be there first.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        path.chmod(0o600)
-    database = sqlite3.connect(path, timeout=5.0)
+        with suppress(FileNotFoundError):
+            Path(path).chmod(0o600)  # before SQLite makes others with the same rights
+    database = open_database(path)
     try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(SCHEMA)
     except sqlite3.Error:
         database.close()
