@@ -61,6 +61,7 @@ async def own_server(
     """
     discover.refuse_held(names, await discover.running())
     from pinecall_cli.engines.choose import OnDemand, SpeechEngines
+    from pinecall_cli.engines.collector import passed_over
     from pinecall_cli.server.embedded import EmbeddedServer
 
     engines = SpeechEngines() if speech else OnDemand()
@@ -73,7 +74,7 @@ async def own_server(
         notice=notice,
         record=record,
     )
-    with closing(engines):
+    with closing(engines), passed_over(engines.ready):
         async with server:
             yield Place(server.url, Secret(server.key), server)
 

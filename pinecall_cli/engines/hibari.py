@@ -61,7 +61,7 @@ class Hibari:
             graph = with_output(graph, DURATIONS)
         # What is a path to the vendor goes to onnxruntime unread, so the bytes may stand for it.
         self._voice = hibari.Hibari(model=graph, threads=1)
-        self._worker = Worker("hibari")
+        self._worker = Worker("hibari", gives_way=True)
 
     async def synthesise(self, text: str, *, speed: float = 1.0) -> Speech:
         """Return ``text`` spoken, silence at both edges trimmed; any text can be.

@@ -106,7 +106,7 @@ class Moonshine:
         self._past = [i.name for i in self._decoder.get_inputs() if i.name.startswith("past_")]
         self._present = [output.name for output in self._decoder.get_outputs()]
         self._vad = vad or Silero()
-        self._worker = Worker("moonshine")
+        self._worker = Worker("moonshine", gives_way=True)
         self._finished: OrderedDict[bytes, str] = OrderedDict()
 
     async def transcribe(self, pcm: bytes) -> str:

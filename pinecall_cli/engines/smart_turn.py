@@ -25,7 +25,7 @@ class SmartTurn:
 
     def __init__(self, model: Path = MODEL) -> None:
         self._session = open_model(model)
-        self._worker = Worker("smart-turn")
+        self._worker = Worker("smart-turn", gives_way=True)
 
     async def probability(self, pcm: bytes) -> float:
         """Return the probability, 0 to 1, that the turn heard in ``pcm`` (16 kHz) is over.

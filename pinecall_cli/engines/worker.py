@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,15 +23,20 @@ R = TypeVar("R")
 
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
-CALLS, OTHERS, LAST = range(3)
-"""What a worker takes first; jobs of a kind in the order they came."""
+CALLS, INTERIM, OTHERS, LAST = range(4)
+"""What a worker takes first; jobs of a kind in the order they came.
+
+Interim words only show that somebody is heard; what else a call asks for, its caller waits for.
+"""
+GIVES_WAY = 5
+"""Nice value added for a thread that computes: it has a third of what others have."""
 _KIND: ContextVar[int] = ContextVar("worker_job_kind", default=CALLS)
 
 
 @contextmanager
-def unhurried() -> Iterator[None]:
+def unhurried(kind: int = OTHERS) -> Iterator[None]:
     """Let jobs that are begun in here wait for every job that somebody on a call waits for."""
-    before = _KIND.set(OTHERS)
+    before = _KIND.set(kind)
     try:
         yield
     finally:
@@ -37,7 +44,7 @@ def unhurried() -> Iterator[None]:
 
 
 def rank() -> int:
-    """Return what jobs that are begun here are: `CALLS` or `OTHERS`."""
+    """Return what jobs that are begun here are: `CALLS`, `INTERIM` or `OTHERS`."""
     return _KIND.get()
 
 
@@ -48,8 +55,10 @@ class Worker:
     awaits `run` has one job in it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, gives_way: bool = False) -> None:
+        """``gives_way`` is for long computing: threads that keep time have the processor first."""
         self.name = name
+        self._gives_way = gives_way
         self._jobs: PriorityQueue[tuple[int, int, _Job | None]] = PriorityQueue()
         self._numbers = itertools.count()
         self._lock = threading.Lock()
@@ -87,6 +96,8 @@ class Worker:
                 self._jobs.put((LAST, 0, None))
 
     def _work(self) -> None:
+        if self._gives_way:
+            give_way()
         while (next_job := self._jobs.get()[2]) is not None:
             future, job, args, kwargs = next_job
             if not future.set_running_or_notify_cancel():
@@ -101,3 +112,17 @@ class Worker:
             # An idle worker must not keep the last utterance, nor its result, alive.
             del next_job, future, job, args, kwargs
             result = None
+
+
+def give_way() -> None:
+    """Let other threads of the process have the processor before this one, where that is possible.
+
+    Elsewhere than on Linux a nice value is a whole process's.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        nice = os.getpriority(os.PRIO_PROCESS, thread) + GIVES_WAY
+        try:
+            os.setpriority(os.PRIO_PROCESS, thread, nice)  # more than 19 counts as 19
+        except PermissionError:
+            return  # a sandbox forbids it: the thread runs as every other

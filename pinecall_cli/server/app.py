@@ -180,7 +180,7 @@ class VoiceServer:
         self.observers: set[Observer] = set()
         """Whoever reads the call log, or writes from a page."""
         self._outlets: WeakValueDictionary[tuple[str, str], Outlet] = WeakValueDictionary()
-        self.audio_worker = Worker("audio api")
+        self.audio_worker = Worker("audio api", gives_way=True)
         """What the audio API computes itself, so that it keeps no call waiting."""
         self.own_calls = own_calls
         self.draining = False

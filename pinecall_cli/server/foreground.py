@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from pinecall_cli.engines.collector import passed_over
 from pinecall_cli.server.embedded import EmbeddedServer
 from pinecall_cli.settings.endings import ending_signals
 
@@ -41,8 +42,9 @@ def hold(server: EmbeddedServer, *, ready: Callable[[], None]) -> int:
         server.start()
         try:
             ready()
-            while not told.wait(0.5):  # in slices: on Windows a wait hears no Ctrl-C
-                pass
+            with passed_over(server.engines.ready):
+                while not told.wait(0.5):  # in slices: on Windows a wait hears no Ctrl-C
+                    pass
         finally:
             patient = LONG_GRACE_S if received == [signal.SIGTERM] else GRACE_S
             server.stop(patient if received else 0.0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
 
 import pytest
 
-from pinecall_cli.engines.worker import Worker, unhurried
+from pinecall_cli.engines.worker import GIVES_WAY, INTERIM, Worker, unhurried
 
 
 async def test_jobs_run_in_the_order_they_came_in_one_other_thread():
@@ -43,12 +44,28 @@ async def test_a_calls_jobs_go_before_others_however_many_wait():
     with unhurried():
         others = [asyncio.ensure_future(worker.run(done.append, f"other {n}")) for n in range(3)]
         await asyncio.sleep(0)
+    with unhurried(INTERIM):
+        interim = asyncio.ensure_future(worker.run(done.append, "interim"))
+        await asyncio.sleep(0)
     calls = [asyncio.ensure_future(worker.run(done.append, f"call {n}")) for n in range(3)]
     await asyncio.sleep(0)
     gate.set()
-    await asyncio.gather(holding, *others, *calls)
-    assert done == [f"{kind} {n}" for kind in ("call", "other") for n in range(3)]
+    await asyncio.gather(holding, interim, *others, *calls)
+    ranked = [[f"{kind} {n}" for n in range(3)] for kind in ("call", "other")]
+    assert done == [*ranked[0], "interim", *ranked[1]]
     worker.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is a whole process's")
+async def test_a_thread_that_computes_gives_way_to_those_that_keep_time():
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    hurried, patient = Worker("hurried"), Worker("patient", gives_way=True)
+    assert await hurried.run(nice) == nice()
+    assert await patient.run(nice) == min(19, nice() + GIVES_WAY)
+    hurried.close()
+    patient.close()
 
 
 async def test_a_waiting_job_that_is_cancelled_never_begins():

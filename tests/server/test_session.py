@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import ClassVar
 
 import pytest
 
+from pinecall_cli.engines.worker import CALLS, INTERIM, rank
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.server.voice.speaking import SILENCE
+from tests.fakes.engines import Engines, Recogniser
 from tests.server.fast_call import LONG, Call
 
 
@@ -304,6 +307,30 @@ async def test_an_uninterruptible_agent_finishes_its_sentence():
     ).hold()
     assert not call.of(events.BotInterrupted)
     assert [turn.text for turn in call.of(events.TurnEnd)] == ["tell me a story", "stop"]
+
+
+async def test_interim_words_wait_for_others_turns_and_are_given_up_for_the_whole_turn():
+    class Stuck(Recogniser):
+        """Never gets to interim words."""
+
+        asked: ClassVar[list[int]] = []
+        given_up = 0
+
+        async def transcribe(self, pcm: bytes) -> str:
+            self.asked.append(rank())
+            if rank() == INTERIM:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.given_up += 1
+            return await super().transcribe(pcm)
+
+    engines = Engines()
+    engines.recogniser = stuck = Stuck({0: "hello there"})
+    call = await Call([(500, 900, "hello there")], engines=engines, until=5000).hold()
+    assert [turn.text for turn in call.of(events.TurnEnd)] == ["hello there"]
+    assert stuck.asked == [INTERIM, CALLS]
+    assert stuck.given_up == 1
 
 
 async def test_the_tape_lays_both_sides_beside_each_other():

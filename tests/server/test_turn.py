@@ -378,6 +378,22 @@ def test_a_long_speech_is_set_down_in_pieces():
     assert answer.text == "bla bla bla"
 
 
+@pytest.mark.parametrize(("took", "until_next"), [(0, 320), (100, 320), (600, 1200)])
+def test_interim_words_take_half_of_a_slow_recogniser_at_most(took: int, until_next: int):
+    floor = Floor()
+    floor.wait_decode = True
+    floor.turns.voice_started(0, 60, 0.9)
+    while not floor.held:
+        floor.run(20)
+    first = floor.held[0]
+    floor.run(took)
+    floor.turns.decoded(first.job, "so far", floor.now)
+    while len(floor.held) == 1:
+        floor.run(20)
+    assert [order.kind for order in floor.held] == ["partial", "partial"]
+    assert floor.held[1].end - first.end == until_next
+
+
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [("uh-huh", True), ("Okay. Okay.", True), ("yes sure", True), ("stop", False), ("", False)],

@@ -14,6 +14,7 @@ from msgspec import UnsetType, structs
 
 from pinecall_cli.audio.pcm import AUDIBLE_DBFS, first_above
 from pinecall_cli.engines.types import EndOfTurn, Recogniser
+from pinecall_cli.engines.worker import CALLS, INTERIM, unhurried
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event
@@ -81,6 +82,7 @@ class Answering:
         self._known: str | UnsetType = ""
         """The last message that the history had before its turn was over."""
         self._watch: Stopwatch | None = None
+        self._decoding: asyncio.Task[None] | None = None
         self.words = OwnWords(
             lambda utterance, pieces: spawn(self._say(utterance, pieces)),
             turn=lambda: turns.turn_id,
@@ -204,7 +206,9 @@ class Answering:
                     event = structs.replace(event, source="bot")
                 self._emit(event)
             case Decode():
-                self._spawn(self._decode(order))
+                if self._decoding is not None:
+                    self._decoding.cancel()  # nobody waits for its words any more
+                self._decoding = self._spawn(self._decode(order))
             case Judge():
                 self._spawn(self._judge(order))
             case Answer():
@@ -273,9 +277,13 @@ class Answering:
             end = upto = self._hearing.quiet_before(order.end)
         text = ""
         try:
-            text = await self._readers.recogniser.transcribe(self._hearing.audio(order.start, end))
+            with unhurried(INTERIM if order.kind == "partial" else CALLS):
+                text = await self._readers.recogniser.transcribe(
+                    self._hearing.audio(order.start, end)
+                )
         except EngineError as error:
             self._failed(error)
+        self._decoding = None
         self._turns.decoded(order.job, text, self._hearing.position, upto)
         self.obey()
 

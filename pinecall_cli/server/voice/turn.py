@@ -66,6 +66,7 @@ class TurnRules:
     hangover_ms: int = 200
     """Silence after which ``speech.ended`` is sent."""
     partial_every_ms: int = 320
+    """And after each the recogniser is left alone for as long as that one took."""
     end_threshold: float = 0.7
     eager_threshold: float = 0.5
     min_speech_ms: int = 200
@@ -121,7 +122,7 @@ class Turns:
         self._heard, self._heard_upto = "", -1
         self._text_at = 0
         self._decoding: Decode | None = None
-        self._partial_at = 0
+        self._partial_due = 0
         self._shown = ""
         # The silence being judged.
         self._asked = 0
@@ -188,6 +189,8 @@ class Turns:
             self._heard_upto, self._text_at = order.end, now
             if self._contest is not None and not self._voiced and order.end >= self._last:
                 self._contested_words(text, now)
+        else:
+            self._partial_due = max(self._partial_due, now + now - order.end)
         if self.floor == "user":
             self._show(now)
         self.tick(now)
@@ -301,7 +304,7 @@ class Turns:
     def _new_segment(self, onset: int) -> None:
         self._segment = max(0, onset - PREROLL_MS)
         self._heard, self._heard_upto, self._decoding = "", -1, None
-        self._partial_at = onset
+        self._partial_due = onset + self.rules.partial_every_ms
 
     def _resume(self, now: int) -> None:
         """Go on speaking inside an open turn."""
@@ -321,10 +324,9 @@ class Turns:
         if now - self._segment >= LONG_SEGMENT_MS:
             self._decode(self._segment, now, "piece")
         elif (
-            now - self._partial_at >= rules.partial_every_ms
-            and self._voiced_ms + now - self._onset >= rules.min_speech_ms
+            now >= self._partial_due and self._voiced_ms + now - self._onset >= rules.min_speech_ms
         ):
-            self._partial_at = now
+            self._partial_due = now + rules.partial_every_ms
             self._decode(self._segment, now, "partial")
 
     def _tick_silence(self, now: int) -> None:
