@@ -20,6 +20,7 @@ from pinecall_cli.commands.options import inert, names_a_file, tell_warnings
 from pinecall_cli.commands.signals import ended_by_signals
 from pinecall_cli.engines.choose import substitutes
 from pinecall_cli.errors import (
+    AgentFileError,
     CallFailedError,
     ConflictError,
     InfrastructureError,
@@ -94,9 +95,28 @@ def run(options: ChatOptions, settings: Settings) -> int:
     loaded = None
     if options.target is not None and names_a_file(options.target):
         loaded = one_agent(Path(options.target))
+        refuse_unanswered(loaded)
         if not options.quiet:
             tell_warnings([loaded])
     return asyncio.run(ChatSession(options, settings.target(), loaded).run())
+
+
+def refuse_unanswered(loaded: Loaded) -> None:
+    """See that somebody can answer: a YAML agent has no application that might.
+
+    Raises:
+        AgentFileError: If it has no model either, on whatever server.
+    """
+    if "llm" in payload(loaded.config, embedded=True):
+        return
+    for warning in loaded.warnings:
+        if warning.code == "no_llm":
+            raise AgentFileError(
+                f"nobody would answer: {warning.message}",
+                where=warning.where,
+                fix=warning.hint,
+                code=warning.code,
+            )
 
 
 class ChatSession:

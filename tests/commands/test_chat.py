@@ -240,6 +240,18 @@ async def test_a_file_of_several_agents_is_wrong_usage(tmp_path: Path):
     assert "a, b" in done.err
 
 
+async def test_a_files_agent_that_nobody_answers_for_is_refused_at_once(tmp_path: Path):
+    mute = tmp_path / "mute.yaml"
+    mute.write_text("name: mute\nprompt: You are kind.\n", "utf-8")
+    done = await pinecall("chat", str(mute), "-m", "hello")
+    assert done.code == 2
+    assert "nobody would answer: without `llm`" in done.err
+    assert "mute.yaml:1:1" in done.err
+    assert "add `llm: " in done.err
+    mute.write_text("name: mute\nprompt: You are kind.\nlocal: {llm: script}\n", "utf-8")
+    assert said(await pinecall("chat", str(mute), "-m", "hello", "--json")) == ["You said: hello"]
+
+
 # --- from a pipe --------------------------------------------------------------------------------
 
 
