@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+# pytest parses what it imports of ours, and CPython 3.11 must not parse in two threads at once
+# (SystemError, "recursion depth mismatch"): engines are loaded in two.
+import pinecall_cli.engines.hibari
+import pinecall_cli.engines.moonshine
+import pinecall_cli.engines.smart_turn  # noqa: F401
+
 
 @pytest.fixture
 def anyio_backend() -> str:

@@ -36,7 +36,9 @@ def logs(
             help="Calls of this time: 30s, 10m, 2h, 7d. Live ones too.",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Calls to list.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Calls to list, beside those that go on.")
+    ] = 20,
     follow: Annotated[
         bool,
         typer.Option(

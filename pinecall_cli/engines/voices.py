@@ -16,11 +16,14 @@ class OfflineVoice:
     """With what it is like behind a dash."""
     gender: str
     language: str
+    language_name: str
     package: str
     """What must be installed."""
 
 
-HEART = OfflineVoice("hibari", "heart", "Heart - Warm, offline", "female", "en", "hibari")
+HEART = OfflineVoice(
+    "hibari", "heart", "Heart - Warm, offline", "female", "en", "English", "hibari"
+)
 
 
 def installed_voices() -> tuple[OfflineVoice, ...]:

@@ -1,4 +1,4 @@
-"""One reader of the call log over a socket: what it missed, then what happens, as it happens.
+"""One reader of the call log: what it missed, then what happens, as it happens.
 
 The backlog is read from disk page by page, at the reader's own pace; with its last page, and on
 the log's own thread, the reader begins to be told of what is written. So nothing falls in between
@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocketDisconnect
 
 from pinecall_cli.protocol import codec
 from pinecall_cli.protocol.log import LogEntry
@@ -46,6 +46,10 @@ class WatchedLog:
     """Slug; None for all."""
     agents: frozenset[str] | None = None
     """Slugs, where it is of some of them; None for all."""
+    types: frozenset[str] | None = None
+    """Types of the entries that are wanted; None for all."""
+    durable: bool = False
+    """Whether what is not kept is not wanted either."""
 
     def has(self, entry: Entry) -> bool:
         """Tell whether an entry belongs to it."""
@@ -54,6 +58,8 @@ class WatchedLog:
             and self.call in (None, entry.call)
             and self.agent in (None, entry.agent)
             and (self.agents is None or entry.agent in self.agents)
+            and (self.types is None or entry.type in self.types)
+            and not (self.durable and entry.ephemeral)
         )
 
     def envelope(self, entry: Entry) -> LogEntry:
@@ -76,13 +82,31 @@ class WatchedLog:
         return LogEntry(seq=seq, ts=ts, type=type, call=self.call, agent=self.agent, data=data)
 
 
+class Reader(Protocol):
+    """A reader's connection: a WebSocket, or what looks like one."""
+
+    scope: MutableMapping[str, Any]
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Return the reader's next message; the last says that it has left."""
+        ...
+
+    async def send_text(self, text: str) -> None:
+        """Send an entry."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection."""
+        ...
+
+
 class Attachment:
-    """A reader's socket, from its first entry to its close."""
+    """A reader's connection, from its first entry to its close."""
 
     def __init__(
         self,
         server: VoiceServer,
-        socket: WebSocket,
+        socket: Reader,
         watched: WatchedLog,
         *,
         after: int,
@@ -129,6 +153,10 @@ class Attachment:
             log.error("a reader of the call log was lost", exc_info=problem)
         return BROKEN
 
+    def put(self, text: str) -> None:
+        """Send a text behind what waits to be sent."""
+        self._outbox.put(text)
+
     def close(self, code: int, reason: str) -> None:
         """Close the socket behind what waits to be sent."""
         self._outbox.close(code, reason)
@@ -156,6 +184,7 @@ class Attachment:
                     org=watched.org.id,
                     after=self._cursor,
                     upto=self._server.stamps.horizon(),
+                    types=watched.types,
                     limit=PAGE,
                     watcher=self._written,
                 )

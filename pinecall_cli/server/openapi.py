@@ -27,6 +27,7 @@ EVERYWHERE: Final = {
 }
 MEANINGS: Final = {
     200: "Done.",
+    204: "The call is over, and there is nothing more to be streamed.",
     400: "The request is malformed, or asks for what cannot be done.",
     401: "The key or token is missing, unknown, used or expired.",
     404: "There is no such thing here.",
@@ -92,10 +93,16 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         "Calls, the newest first.", ("token", "limit"), None, (401, 422)
     ),
     ("GET", "/v1/calls/{call_id}/events"): Operation(
-        "Entries of a call's log.", ("token", "after", "limit"), None, (401, 404, 422)
+        "Entries of a call's log; streamed for whoever accepts that.",
+        ("token", "after", "limit", "types", "durable"),
+        None,
+        (204, 400, 401, 404, 422),
     ),
     ("GET", "/v1/agents/{slug}/calls"): Operation(
-        "Calls of an agent.", ("token", "limit"), None, (401, 422)
+        "Calls of an agent; streamed for whoever accepts that.",
+        ("token", "after", "limit", "types", "durable"),
+        None,
+        (400, 401, 422),
     ),
     ("GET", "/live/{call_id}/player"): Operation(
         "A page to hear a call.", ("token",), None, (401,)

@@ -30,7 +30,7 @@ async def test_a_tool_that_nobody_answers_is_an_error_after_30_seconds_and_the_t
         chat = {"agent_id": "desk", "session_id": "chat-1"}
         owner.send("llm.chat", **chat, text="order")
         await owner.until("llm.tool_call")
-        await owner.until("llm.chat.tool_result", result={"error": "timeout"})
+        await owner.until("llm.chat.tool_result", result='{"error": "timeout"}')
         assert asyncio.get_running_loop().time() == pytest.approx(30, abs=0.1)
         owner.send("llm.chat", **chat, text="still there?")
         await owner.until("llm.chat.done", text="You said still there?.")

@@ -90,7 +90,7 @@ async def test_tools_of_a_chat_run_with_the_owner_and_the_sender_watches():
         )
         watched = await sender.until("llm.chat.tool_call")
         assert watched["tool_calls"] == [wish]
-        assert (await sender.until("llm.chat.tool_result"))["result"] == {"status": "shipped"}
+        assert (await sender.until("llm.chat.tool_result"))["result"] == '{"status": "shipped"}'
         assert (await sender.until("llm.chat.done"))["text"] == "It is shipped."
     assert not of(sender.seen, "llm.tool_call")
 

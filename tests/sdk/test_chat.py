@@ -121,7 +121,7 @@ async def test_the_tools_that_are_called_are_heard_of(server: EmbeddedServer, cl
         (called,) = ear.of(events.LlmChatToolCall)
         (answered,) = ear.of(events.LlmChatToolResult)
         assert [one.name for one in called.tool_calls] == ["lookup"]
-        assert answered.result == {"status": "shipped"}
+        assert answered.result == '{"status": "shipped"}'
         assert done.text == "It is shipped."
 
 

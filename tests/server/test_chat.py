@@ -46,7 +46,7 @@ async def test_tools_run_with_the_owner_and_the_sender_watches():
         watched = await sender.until("llm.chat.tool_call")
         assert watched["tool_calls"] == [wish]
         result = await sender.until("llm.chat.tool_result")
-        assert (result["result"], result["name"]) == ({"status": "shipped"}, "lookup")
+        assert (result["result"], result["name"]) == ('{"status": "shipped"}', "lookup")
         assert (await sender.until("llm.chat.done"))["text"] == "shipped."
         types = [entry.type for entry in server.server.journal.entries(call="chat-1")]
         assert types[2:6] == ["user.message", "tool.call", "tool.result", "bot.speaking"]

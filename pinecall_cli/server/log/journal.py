@@ -185,6 +185,7 @@ class Journal:
         org: str | None = None,
         after: int = 0,
         upto: int = HIGHEST_SEQ,
+        types: frozenset[str] | None = None,
         limit: int = 1_000,
         watcher: Watcher | None = None,
     ) -> Future[Page]:
@@ -195,7 +196,14 @@ class Journal:
 
         def read(database: sqlite3.Connection) -> Page:
             entries = read_entries(
-                database, call=call, agent=agent, org=org, after=after, upto=upto, limit=limit
+                database,
+                call=call,
+                agent=agent,
+                org=org,
+                after=after,
+                upto=upto,
+                types=types,
+                limit=limit,
             )
             complete = len(entries) < limit
             if complete and watcher is not None:

@@ -158,6 +158,7 @@ def read_entries(
     after: int,
     limit: int,
     upto: int = HIGHEST_SEQ,
+    types: frozenset[str] | None = None,
 ) -> list[Entry]:
     """Return entries after a ``seq`` and up to another, in order.
 
@@ -165,6 +166,9 @@ def read_entries(
     whoever reads on behind it must not miss the other's.
     """
     where, values = conditions(call=call, agent=agent, org=org)
+    if types is not None:
+        where += f" AND type IN ({', '.join('?' * len(types))})"
+        values += sorted(types)
     asked = f"FROM entries WHERE {where} AND seq > ? AND seq <= ? ORDER BY seq"
     last = database.execute(
         f"SELECT seq {asked} LIMIT 1 OFFSET ?", (*values, after, upto, limit - 1)

@@ -24,7 +24,7 @@ from pinecall_cli.server.log.past_calls import (
     conversation_with_transcript,
     usage_rows,
 )
-from pinecall_cli.server.routes.agents import Answer, keyed
+from pinecall_cli.server.routes.agents import Answer, Failed, keyed
 from pinecall_cli.server.routes.log import Denied, number
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ HOSTED: Final = (
     ("/api/keys", ("GET", "POST"), "keys are given with `pinecall server --api-key`"),
     ("/api/twilio", ("GET", "POST"), "there is no carrier here"),
     ("/api/twilio/{id}", ("DELETE",), "there is no carrier here"),
-    ("/api/phones", ("GET",), "there is no carrier here: a number is an agent's `phones`"),
+    ("/api/phones", ("GET",), "there is no carrier here: a number is an agent's `phone_number`"),
     ("/api/phones/import", ("POST",), "there is no carrier here"),
     ("/api/phones/search", ("GET",), "there is no carrier here"),
     ("/api/phones/provision", ("POST",), "there is no carrier here"),
@@ -72,14 +72,16 @@ HOSTED_JSON: Final = (
 def routes(server: VoiceServer) -> list[BaseRoute]:
     """Return an account's routes; all but the rates want a key."""
 
-    def told(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    def told(
+        answer: Answer, failed: Failed = said_in_full
+    ) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request, org: Organisation) -> Response:
             try:
                 return await answer(request, org)
             except Denied as denied:
                 return failed(denied.detail, denied.status)
 
-        return keyed(server, answered)
+        return keyed(server, answered, failed)
 
     async def read(work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.wrap_future(server.journal.ask(work))
@@ -128,23 +130,32 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
         text = f"{sentence}: this is an embedded server, not the hosted service"
 
         async def refusal(request: Request, org: Organisation) -> Response:
-            return failed(text, 501) if json else PlainTextResponse(text, 501)
+            return (failed if json else said_in_full)(text, 501)
 
         return refusal
 
     return [
-        Route("/api/sdk/phone-numbers", told(phones), methods=["GET"]),
+        Route("/api/sdk/phone-numbers", told(phones, failed), methods=["GET"]),
         Route("/api/orgs/me", told(organisation), methods=["GET"]),
         Route("/api/usage/calls", told(usage), methods=["GET"]),
         Route("/api/conversations", told(conversations), methods=["GET"]),
         Route("/api/conversations/{id}", told(conversation), methods=["GET"]),
         Route("/api/rates/models", rates, methods=["GET"]),
         *(
-            Route(path, told(hosted_only(sentence, json=json)), methods=list(methods))
+            Route(
+                path,
+                told(hosted_only(sentence, json=json), failed if json else said_in_full),
+                methods=list(methods),
+            )
             for table, json in ((HOSTED, False), (HOSTED_JSON, True))
             for path, methods, sentence in table
         ),
     ]
+
+
+def said_in_full(error: str, status: int) -> Response:
+    """Return an error as plain text: what clients of an account's routes print as it is."""
+    return PlainTextResponse(error, status)
 
 
 def failed(error: str, status: int) -> Response:

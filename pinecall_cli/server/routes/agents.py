@@ -22,6 +22,8 @@ MASK = "***"
 CLIENT_KEYS = ("name", "version", "pid")
 
 Answer = Callable[[Request, Organisation], Awaitable[Response]]
+Failed = Callable[[str, int], Response]
+"""What is wrong, and the status: as the clients of a route read it."""
 
 
 def routes(server: VoiceServer) -> list[BaseRoute]:
@@ -51,13 +53,15 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
     ]
 
 
-def keyed(server: VoiceServer, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+def keyed(
+    server: VoiceServer, answer: Answer, told: Failed | None = None
+) -> Callable[[Request], Awaitable[Response]]:
     """Return a route that answers whoever shows a key, as the organisation it belongs to."""
 
     async def checked(request: Request) -> Response:
         org = server.organisations.of_header(request.headers.get("authorization"))
         if org is None:
-            return failed("missing or invalid API key", 401)
+            return (told or failed)("missing or invalid API key", 401)
         return await answer(request, org)
 
     return checked

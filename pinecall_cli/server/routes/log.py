@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -23,11 +24,17 @@ from pinecall_cli.server.agents.organisation import Organisation
 from pinecall_cli.server.agents.registry import slugs_of
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.attach import ALL, Attachment, WatchedLog
+from pinecall_cli.server.event_source import EventSource
 from pinecall_cli.server.log.log_file import HIGHEST_SEQ, LoggedCall, read_calls
 from pinecall_cli.server.supervise import Supervision
 from pinecall_cli.server.tokens import Grant
 
 LARGEST_PAGE = 1_000
+MOST_TYPES = 32
+LIFECYCLE = frozenset({"call.ringing", "call.started", "call.ended"})
+"""What an agent's log says over HTTP: which calls there are."""
+ENDS = frozenset({"call.ended", "call.summary"})
+"""Entries that come whatever types are asked for: without them no call would be over."""
 
 
 class Denied(Exception):
@@ -60,6 +67,7 @@ def routes(server: VoiceServer) -> list[BaseRoute]:
         try:
             access = access_of(server, socket)
             watched = await watched_log(server, socket, access)
+            watched = narrowed(socket, watched)
             after = number(socket, "after", 0, HIGHEST_SEQ)
         except Denied as denied:
             refusal = JSONResponse({"detail": denied.detail}, denied.status)
@@ -128,8 +136,12 @@ def access_of(server: VoiceServer, request: HTTPConnection) -> Access:
         if grant is None:
             raise Denied(401, "the token is unknown or expired")
         return Access(grant.org, grant)
-    org = server.organisations.of_header(request.headers.get("authorization"))
+    shown = request.headers.get("authorization")
+    org = server.organisations.of_header(shown)
     if org is None:
+        grant = server.tokens.attach((shown or "").partition(" ")[2].strip())
+        if grant is not None:
+            return Access(grant.org, grant)
         raise Denied(401, "a stream token is missing, or the API key")
     return Access(org)
 
@@ -199,34 +211,77 @@ def number(request: HTTPConnection, name: str, default: int, largest: int) -> in
     return min(int(text), largest)
 
 
+def narrowed(request: HTTPConnection, log: WatchedLog) -> WatchedLog:
+    """Return a log with those entries alone that ``types=`` and ``durable=`` ask for.
+
+    Raises:
+        Denied: If these are no types.
+    """
+    named = request.query_params.get("types")
+    types = log.types
+    if named is not None:
+        wanted = frozenset(named.split(",")) - {""}
+        if not wanted or len(wanted) > MOST_TYPES:
+            raise Denied(400, f"`types` names 1 to {MOST_TYPES} types of entries, with commas")
+        types = wanted | ENDS if types is None else (wanted | ENDS) & types
+    durable = request.query_params.get("durable") in ("1", "true")
+    return replace(log, types=types, durable=durable)
+
+
+def cursor(request: Request) -> int:
+    """Return the ``seq`` to read on from: that of the query, or where a stream broke off.
+
+    Raises:
+        Denied: If it is no number.
+    """
+    after = number(request, "after", 0, HIGHEST_SEQ)
+    broke_off = request.headers.get("last-event-id", "")
+    if broke_off.isascii() and broke_off.isdigit() and len(broke_off) <= 18:
+        after = max(after, int(broke_off))
+    return after
+
+
+def streams(request: Request) -> bool:
+    """Tell whether the answer is to go on as things happen."""
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
 # --- what they get ---
 
 
 async def events(server: VoiceServer, request: Request) -> Response:
-    """Answer with a page of a call's entries (rest.md §6)."""
+    """Answer with a page of a call's entries, or with all of them as they come (rest.md §6)."""
     access = access_of(server, request)
-    call = await known_call(server, access, request.path_params["call_id"])
-    after = number(request, "after", 0, HIGHEST_SEQ)
-    limit = max(1, number(request, "limit", LARGEST_PAGE, LARGEST_PAGE))
-    page = await asyncio.wrap_future(
-        server.journal.page(call=call.call_id, org=access.org.id, after=after, limit=limit)
-    )
-    watched = WatchedLog(access.org, call=call.call_id)
-    entries = ",".join(codec.encode(watched.envelope(entry)) for entry in page.entries)
-    last = page.entries[-1].seq if page.entries else after
-    more = "false" if page.complete else "true"
-    body = f'{{"entries":[{entries}],"last_seq":{last},"has_more":{more}}}'
-    return Response(body, media_type="application/json")
+    call = (await known_call(server, access, request.path_params["call_id"])).call_id
+    watched = narrowed(request, WatchedLog(access.org, call=call))
+    live = server.registry.session(access.org, call) is not None
+    after = cursor(request)
+    if not streams(request):
+        page = await read(server, request, watched, after, LARGEST_PAGE)
+        return JSONText(page | {"live": live})
+    if not live and (await read(server, request, watched, after, 1))["last_seq"] == after:
+        return Response(status_code=204)  # which tells a browser not to come back
+    return EventSource(server, watched, after=after, headers={})
 
 
 async def listed(server: VoiceServer, request: Request) -> Response:
-    """Answer with one row per call, the newest first: of an agent, or of all."""
+    """Answer with one row per call, the newest first: of an agent, or of all.
+
+    Of an agent the entries that say so are told too, or only they, as they come.
+    """
     access = access_of(server, request)
     name = request.path_params.get("slug")
     if name is None and access.grant is not None:
         raise Denied(403, "this token is for single agents")
     slug = None if name is None else visible_agent(access, name)
     limit = max(1, number(request, "limit", 100, LARGEST_PAGE))
+    happened: dict[str, Any] = {}
+    if slug is not None:
+        watched = narrowed(request, WatchedLog(access.org, agent=slug, types=LIFECYCLE))
+        if streams(request):
+            return EventSource(server, watched, after=cursor(request), headers={})
+        happened = await read(server, request, watched, cursor(request), LARGEST_PAGE)
+        happened["live"] = True  # of an agent there may be more at any time
     newest = server.stamps.horizon()
     calls = await asyncio.wrap_future(
         server.journal.ask(
@@ -234,7 +289,38 @@ async def listed(server: VoiceServer, request: Request) -> Response:
         )
     )
     rows = [row(server, access.org, call) for call in calls]
-    return JSONResponse({"calls": rows, "last_seq": newest})
+    return JSONText(happened | {"calls": rows, "last_seq": newest})
+
+
+async def read(
+    server: VoiceServer, request: Request, watched: WatchedLog, after: int, largest: int
+) -> dict[str, Any]:
+    """Return a page of a log: its entries, where it ends, and where to read on if there is more."""
+    limit = max(1, number(request, "limit", largest, largest))
+    page = await asyncio.wrap_future(
+        server.journal.page(
+            call=watched.call,
+            agent=watched.agent,
+            org=watched.org.id,
+            after=after,
+            types=watched.types,
+            limit=limit,
+        )
+    )
+    last = page.entries[-1].seq if page.entries else after
+    entries = [msgspec.Raw(codec.encode(watched.envelope(one)).encode()) for one in page.entries]
+    more = {} if page.complete else {"next": last}
+    return {"entries": entries, "last_seq": last, "has_more": not page.complete, **more}
+
+
+class JSONText(Response):
+    """JSON with parts that are encoded already."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return msgspec.json.encode(content)
 
 
 def row(server: VoiceServer, org: Organisation, call: LoggedCall) -> dict[str, Any]:

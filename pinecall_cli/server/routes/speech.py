@@ -184,6 +184,6 @@ def row(request: Request, voice: OfflineVoice) -> dict[str, Any]:
         "alias": voice.alias,
         "provider": voice.provider,
         "gender": voice.gender,
-        "languages": [voice.language],
+        "languages": [{"code": voice.language, "name": voice.language_name}],
         "preview_url": f"{base}?provider={voice.provider}&voice={voice.alias}",
     }

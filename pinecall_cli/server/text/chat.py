@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import greeting_for, merge_payload
 from pinecall_cli.protocol.frames import Command, Event
 from pinecall_cli.protocol.ids import message_id
-from pinecall_cli.server.agents.registry import Refused, RegisteredAgent
+from pinecall_cli.server.agents.registry import Connection, Refused, RegisteredAgent
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.dialogue.conversation import Conversation
 from pinecall_cli.server.dialogue.history import copied
@@ -375,6 +376,8 @@ class ChatSession:
             case events.LlmToolCall(tool_calls=calls, msg_id=id):
                 self._tell(events.LlmChatToolCall(tool_calls=calls, msg_id=id))
             case events.LlmToolResult(tool_call_id=id, name=name, result=result):
+                if isinstance(self._sender, Connection):
+                    result = as_text(result)  # as arguments are; pages are told the value
                 told = events.LlmChatToolResult(tool_call_id=id, name=name, result=result)
                 self._tell(told)
             case events.LlmError(code=str()):
@@ -396,3 +399,8 @@ class ChatSession:
         """Send an event of the sender's own vocabulary to whoever wrote."""
         stamps = {"agent_id": self.agent.slug, "call_id": self.call_id, "session_id": self.call_id}
         self._sender.send(structs.replace(event, **stamps))
+
+
+def as_text(result: Any) -> str:
+    """Return what a tool returned as the JSON text that a client takes apart; a text as it is."""
+    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
