@@ -147,7 +147,7 @@ def leave(code: int) -> NoReturn:
 def run(argv: Sequence[str]) -> int:
     """Run the command line; return its exit code. Errors are drawn here, and nowhere else."""
     try:
-        code = asked(argv)(args=list(argv), prog_name="pinecall", standalone_mode=False)
+        code = called(argv)
     except PinecallError as error:
         draw(error, argv)
         return error.exit_code
@@ -164,6 +164,17 @@ def run(argv: Sequence[str]) -> int:
             return 0
         raise
     return code if isinstance(code, int) else 0
+
+
+def called(argv: Sequence[str]) -> object:
+    """Call the command; of problems of tasks side by side the first is raised, as if alone."""
+    try:
+        return asked(argv)(args=list(argv), prog_name="pinecall", standalone_mode=False)
+    except BaseExceptionGroup as problems:
+        problem: BaseException = problems
+        while isinstance(problem, BaseExceptionGroup):
+            problem = problem.exceptions[0]
+        raise problem from None
 
 
 def draw(error: PinecallError, argv: Sequence[str]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 LONGEST_STEP_S = 0.1
 """What one look may count for: longer gaps are our own (Ctrl-Z, a laptop's sleep, a busy loop)."""
+STEADY = 50
+"""Callbacks, a second of sound, after which a device runs. A sound server fills its buffers with
+the first ones at once, and asks for more when it has really started."""
 
 
 class Stall:
     """Notices that a device has stopped calling back. Seconds."""
 
     def __init__(self, *, patience: float = 1.0, first: float = 5.0) -> None:
-        """Allow ``patience`` without a callback, and ``first`` until the first one.
+        """Allow ``patience`` without a callback, and ``first`` until they come steadily.
 
         A stream was seen to take up to 1.9 s to start on an idle sound server.
         """
@@ -27,4 +30,4 @@ class Stall:
             self._calls, self._quiet = calls, 0.0
         else:
             self._quiet += step
-        return self._quiet > (self._patience if calls else self._first)
+        return self._quiet > (self._patience if calls >= STEADY else self._first)

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 
 from pinecall_cli.settings.endings import ending_signals
@@ -29,7 +30,8 @@ def ended_by_signals(
     """
     loop = asyncio.get_running_loop()
     received: list[signal.Signals] = []
-    told, over = threading.Event(), threading.Event()
+    over = threading.Event()
+    told: SimpleQueue[None] = SimpleQueue()  # unlike an event, a handler may interrupt its own put
 
     def leave(number: int) -> None:
         try:
@@ -42,11 +44,11 @@ def ended_by_signals(
         if received:
             leave(number)
         received.append(signal.Signals(number))
-        told.set()
+        told.put(None)
         loop.call_soon_threadsafe(asked, received[0])
 
     def watch() -> None:
-        told.wait()
+        told.get()
         if not over.wait(LAST_S):
             leave(received[0])
 
@@ -57,7 +59,7 @@ def ended_by_signals(
         yield
     finally:
         over.set()
-        told.set()
+        told.put(None)
         watching.join()
         for number, handler in before.items():
             signal.signal(number, handler)

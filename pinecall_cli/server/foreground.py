@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -28,14 +29,15 @@ def hold(server: EmbeddedServer, *, ready: Callable[[], None]) -> int:
     Raises:
         InfrastructureError: If it cannot be started.
     """
-    told = threading.Event()
+    told: queue.SimpleQueue[None] = queue.SimpleQueue()
+    """What a handler may use wherever it interrupts: an event would wait for its own lock."""
     received: list[signal.Signals] = []
 
     def take(number: int, frame: FrameType | None) -> None:
         if received:
             os._exit(128 + number)
         received.append(signal.Signals(number))
-        told.set()
+        told.put(None)
 
     before = {number: signal.signal(number, take) for number in ending_signals()}
     try:
@@ -43,8 +45,9 @@ def hold(server: EmbeddedServer, *, ready: Callable[[], None]) -> int:
         try:
             ready()
             with passed_over(server.engines.ready):
-                while not told.wait(0.5):  # in slices: on Windows a wait hears no Ctrl-C
-                    pass
+                while not received:
+                    with contextlib.suppress(queue.Empty):
+                        told.get(timeout=0.5)  # in slices: on Windows a wait hears no Ctrl-C
         finally:
             patient = LONG_GRACE_S if received == [signal.SIGTERM] else GRACE_S
             server.stop(patient if received else 0.0)

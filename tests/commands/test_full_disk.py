@@ -14,6 +14,7 @@ from tests.commands.office import PATIENCE_S, PROGRAM, THEIRS, Done, desk, offic
 GREETING = "a greeting that goes on for quite a while so that there is something to be heard"
 QUIET = "steps: [{silence: 2s}, hangup]"
 ROOM_KIB = 24
+SPEC = Path(__file__).parents[2] / "agents/tests/front_desk.text.spec.yaml"
 
 
 async def cramped(*arguments: str, stdin: str = "", stdout: str = "") -> Done:
@@ -95,6 +96,7 @@ async def test_a_call_whose_output_cannot_be_kept_ends_there(tmp_path: Path):
         "--version",
         "call +15005550001",
         "call +15005550001 --json",
+        f"test {SPEC}",
         "server --port 0 --data :memory: --json",
     ],
 )
@@ -103,3 +105,17 @@ async def test_where_stdout_leads_to_a_full_disk_any_command_says_so(line: str):
         done = await cramped(*line.split(), stdout=">/dev/full")
     assert done.code == 3
     assert "error: cannot write: no space left on device\n  fix: make room" in done.err
+
+
+@pytest.mark.parametrize("line", ["agents", "logs --json", f"test {SPEC}"])
+async def test_where_nobody_reads_stdout_a_command_ends_without_a_word(line: str):
+    reading, writing = os.pipe()
+    os.close(reading)
+    async with office(desk()):
+        process = await asyncio.create_subprocess_exec(
+            *PROGRAM, *line.split(), "--quiet", stdout=writing, stderr=asyncio.subprocess.PIPE
+        )
+        os.close(writing)
+        async with asyncio.timeout(PATIENCE_S):
+            _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (0, "")
