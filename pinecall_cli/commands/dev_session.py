@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from pinecall_cli.protocol.frames import Event, Received
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.reload.apply import Reloader
 from pinecall_cli.reload.watch import watch
+from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.settings import Settings, Target
 from pinecall_cli.view.live import LiveView
@@ -42,8 +43,8 @@ from pinecall_cli.view.strays import kept_apart
 from pinecall_cli.view.twins import View, open_view
 
 REGISTER_WITHIN_S = 30.0
-HANG_UP_WITHIN_S = 1.0
-"""For live calls to end; the first Ctrl-C promises 2 s in all."""
+HANG_UP_WITHIN_S, STOPPED_WITHIN_S = 0.8, 0.3
+"""For live calls to end, and for our own work; the first Ctrl-C promises 2 s in all."""
 DEFAULT_TARGETS = ("agents", "agent.yaml", "agent.yml", "agent.py")
 FAILED_CALLS = frozenset({"failed", "busy", "no-answer", "rejected", "canceled"})
 
@@ -299,13 +300,15 @@ class DevSession:
             self.keys.press("c")
 
     async def _end(self) -> None:
-        """Hang up, stop all work, and say why."""
-        for call in self.client.calls():
-            call.hangup()
-        for task in tuple(self._work):
+        """Hang up, hear how the calls ended, stop all work, and say why."""
+        ends = [asyncio.ensure_future(hung_up(call)) for call in self.client.calls()]
+        if ends:
+            # Before our own call's work is given up: its end would be told to nobody.
+            await asyncio.wait(ends, timeout=HANG_UP_WITHIN_S)
+        for task in (*ends, *self._work):
             task.cancel()
         if self._work:
-            await asyncio.wait(self._work, timeout=HANG_UP_WITHIN_S)
+            await asyncio.wait(self._work, timeout=STOPPED_WITHIN_S)
         self.happened(DevStopped(at=time.time(), reason=self._ended[0]))
 
     # -- what comes in ---------------------------------------------------------------------
@@ -358,6 +361,12 @@ class DevSession:
             await work
         except PinecallError as error:
             self.happened(ErrorRecord.of(error, at=time.time()))
+
+
+async def hung_up(call: Call) -> None:
+    """Hang a call up; return when it is over, or cannot be ended from here."""
+    with suppress(PinecallError):  # the connection is lost, and the server ends it
+        await call.hangup()
 
 
 def engines_say(ready: Any) -> str:

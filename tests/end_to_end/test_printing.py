@@ -80,3 +80,17 @@ def test_among_plain_lines_it_is_one_of_them(start: Start, open_terminal: Open, 
     shown = dev.shows("Printed.")
     assert "printed by a tool\n" in shown
     assert dev.stop() == 143
+
+
+def test_how_a_call_ended_is_told_before_the_session_is_over(
+    start: Start, open_terminal: Open, desk: Path
+) -> None:
+    dev = start("dev", desk, "--json")
+    dev.ready()
+    TypedCall(dev, open_terminal("call", "desk", "--caller", patient_caller(desk.parent)))
+    assert dev.stop() == 143
+    *_, ended, stopped = (
+        one for one in dev.records if one["type"] in ("call.ended", "dev.stopped")
+    )
+    assert (ended["type"], ended["reason"]) == ("call.ended", "hangup")
+    assert stopped["type"] == "dev.stopped"
