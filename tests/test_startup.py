@@ -219,6 +219,12 @@ def test_help_piped_away_has_no_colours():
             "`pinecall call --help` shows what there is",
         ),
         (["call"], "no agent is named", "`pinecall agents` lists those that run"),
+        (["call", "desk", "--say", " "], "`--say` has no text", 'write it as `--say "Hello."`'),
+        (
+            ["call", "desk", "--to", "abc", "--say", "hi"],
+            "`--to`: `abc` is no telephone number",
+            "write it as + and 7 to 15 digits, such as +14155550100, or as a sip: URI",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

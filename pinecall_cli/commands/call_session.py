@@ -38,6 +38,8 @@ from pinecall_cli.errors import (
 )
 from pinecall_cli.protocol.frames import Received
 from pinecall_cli.protocol.ids import slugify
+from pinecall_cli.protocol.phone import normalise_number
+from pinecall_cli.protocol.refusal import ConfigRefused
 from pinecall_cli.sdk import discover
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.mic import MicCall, rate_of
@@ -96,6 +98,13 @@ def run(options: CallOptions, settings: Settings) -> int:
     given = [name for name in ("say", "input", "caller") if getattr(options, name)]
     if len(given) > 1:
         raise UsageError(f"`--{given[0]}` and `--{given[1]}` do not go together")
+    if not all(text.strip() for text in options.say):
+        raise UsageError("`--say` has no text", fix='write it as `--say "Hello."`')
+    if options.to is not None:
+        try:
+            normalise_number(options.to)
+        except ConfigRefused as refused:
+            raise UsageError(f"`--to`: {refused.message}", fix=refused.fix) from None
     if options.target is None:
         raise UsageError("no agent is named", fix="`pinecall agents` lists those that run")
     return asyncio.run(CallSession(options, settings.target(), caller_of(options)).run())
@@ -233,7 +242,10 @@ class CallSession:
                 fix="run them with `pinecall dev`, and call one by its name",
             )
         one = loaded[0]
-        place = await stack.enter_async_context(own_server([one.config.name], notice=self._say))
+        held = f"`pinecall call {one.config.name}` calls the one that runs"
+        place = await stack.enter_async_context(
+            own_server([one.config.name], held=held, notice=self._say)
+        )
         self._say(f"running {one.config.name} on a local server for this call")
         client = Pinecall(place.presented, place.url)
         stack.push_async_callback(client.disconnect)

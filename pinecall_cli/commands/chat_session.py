@@ -22,7 +22,6 @@ from pinecall_cli.engines.choose import substitutes
 from pinecall_cli.errors import (
     AgentFileError,
     CallFailedError,
-    ConflictError,
     InfrastructureError,
     NotFoundError,
     PinecallError,
@@ -214,12 +213,9 @@ class ChatSession:
                 if text not in spoken:  # nobody will speak
                     self._say(text)
 
-            server = own_server([self.agent], speech=False, notice=notice)
-            try:
-                place = await stack.enter_async_context(server)
-            except ConflictError as held:
-                fix = f"`pinecall chat {self.agent}` writes to the one that runs"
-                raise ConflictError(held.message, fix=fix) from None
+            held = f"`pinecall chat {self.agent}` writes to the one that runs"
+            server = own_server([self.agent], speech=False, held=held, notice=notice)
+            place = await stack.enter_async_context(server)
             self._own = True
         client = Pinecall(place.presented, place.url)
         stack.push_async_callback(client.disconnect)

@@ -162,8 +162,14 @@ class DialSession:
                 assert target.key is not None
                 place = Place(target.url, target.key)
             else:
+                held = f"`--agent {self._agent}` lets the one that runs make the call"
                 place = await stack.enter_async_context(
-                    own_server([self._agent], record=self.options.record, notice=self._notice)
+                    own_server(
+                        [self._agent],
+                        record=self.options.record,
+                        held=held,
+                        notice=self._notice,
+                    )
                 )
                 self._embedded = place.embedded
         self.client = Pinecall(place.key, place.url, auto_reconnect=False)

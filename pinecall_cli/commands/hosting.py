@@ -44,6 +44,7 @@ async def own_server(
     port: int = 0,
     record: Path | None = None,
     speech: bool = True,
+    held: str | None = None,
     notice: Callable[[str], None],
 ) -> AsyncIterator[Place]:
     """Run the embedded server for agents of these names.
@@ -52,6 +53,7 @@ async def own_server(
         names: The slugs that will be registered on it.
         port: Its port; 0 for any.
         record: Where to record every call.
+        held: What to do instead where another local server has one of the names.
         speech: Whether to load the speech engines at once, not at the first call that needs them.
         notice: Told, from another thread, what stands in for what an agent asks for.
 
@@ -59,7 +61,7 @@ async def own_server(
         ConflictError: If a local server that runs already has one of the names.
         InfrastructureError: If the port is taken.
     """
-    discover.refuse_held(names, await discover.running())
+    discover.refuse_held(names, await discover.running(), held)
     from pinecall_cli.engines.choose import OnDemand, SpeechEngines
     from pinecall_cli.engines.collector import passed_over
     from pinecall_cli.server.embedded import EmbeddedServer

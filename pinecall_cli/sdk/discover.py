@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,12 +90,24 @@ async def servers(target: Target, folder: Path | None = None) -> tuple[Running, 
         return await running(folder)
     key = target.key if target.key is not None else key_of(target.url, folder)
     if key is None:
+        await see_that_it_listens(target.url)
         raise NotAuthorisedError(
             f"no key for {target.url}, and no local server of that address was started by you",
             fix="pass `--api-key -` to type it",
         )
     async with Rest(target.url, key) as rest:
         return (Running(target.url, key, await rest.agents()),)
+
+
+async def see_that_it_listens(url: str) -> None:
+    """Make sure that a server of which no key is known is there at all.
+
+    Raises:
+        ServerUnreachableError: If it is not.
+    """
+    async with Rest(url, Secret("none")) as rest:
+        with suppress(NotAuthorisedError):
+            await rest.agents()
 
 
 async def find(name: str, target: Target, folder: Path | None = None) -> Running:
@@ -178,8 +191,8 @@ def listed(names: Sequence[str]) -> str:
     return f"{shown}, and {more} more" if more > 0 else shown
 
 
-def refuse_held(names: Iterable[str], servers: Iterable[Running]) -> None:
-    """Make sure that no local server has an agent of these names.
+def refuse_held(names: Iterable[str], servers: Iterable[Running], fix: str | None = None) -> None:
+    """Make sure that no local server has an agent of these names; ``fix`` says what else helps.
 
     Raises:
         ConflictError: If one has; the message says which process.
@@ -195,6 +208,7 @@ def refuse_held(names: Iterable[str], servers: Iterable[Running]) -> None:
                 )
                 raise ConflictError(
                     f"agent `{name}` is held by {holder}",
-                    fix=f"stop that process, join it with `--server {found.url}`, "
+                    fix=fix
+                    or f"stop that process, join it with `--server {found.url}`, "
                     "or take another name with `--as`",
                 )

@@ -82,7 +82,7 @@ def _took(record: DevReloaded, ink: Ink) -> str:
         case 0:
             return "new calls"
         case 1:
-            return f"call {ink.safe(record.calls[0], limit=8)} from its next turn, and new calls"
+            return f"call {ink.safe(record.calls[0][:8])} from its next turn, and new calls"
         case many:
             return f"{many} calls from their next turn, and new calls"
 

@@ -218,8 +218,10 @@ async def test_a_file_whose_agent_runs_already_is_a_conflict_that_says_how_to_wr
 ):
     async with office(desk()):
         done = await pinecall("chat", str(file), "-m", "hello")
-    assert done.code == 6
+        called = await pinecall("call", str(file), "--say", "hello")
+    assert (done.code, called.code) == (6, 6)
     assert "fix: `pinecall chat desk` writes to the one that runs" in done.err
+    assert "fix: `pinecall call desk` calls the one that runs" in called.err
 
 
 async def test_on_a_server_that_is_named_a_files_agent_takes_no_number_from_anybody(file: Path):

@@ -82,7 +82,7 @@ def test_receipts_and_errors_say_what_and_where():
             agent="front-desk",
             files=("prompts/p.md",),
             changed=("prompt", "greeting"),
-            calls=("c1",),
+            calls=("2f8c41d6-0b52-4d3c-9d0e-5a1f",),
             applied_ms=84,
             prompt_diff="−polite +rude",
             notes=("greeting: from the next call",),
@@ -105,7 +105,7 @@ def test_receipts_and_errors_say_what_and_where():
         DevStopped(at=START + 7, reason="interrupted"),
     ]
     assert without_times(printed(happened))[2:] == [
-        "↻ front-desk reloaded: prompt, greeting · call c1 from its next turn, and new calls · 84 ms",  # noqa: E501
+        "↻ front-desk reloaded: prompt, greeting · call 2f8c41d6 from its next turn, and new calls · 84 ms",  # noqa: E501
         "  prompt: −polite +rude",
         "  greeting: from the next call",
         "↻ front-desk reloaded: lookup_order · new calls · 9 ms",
