@@ -35,6 +35,9 @@ GRAMMARS = ("language", "stt", "voice", "llm", "interruption", "preparing", "con
 
 Values = Mapping[str, Any]
 
+SCRIPT = "script"
+"""The model that is none: rules answer."""
+
 
 class Checks:
     """Checks the values of one agent, or of one of its phone numbers."""
@@ -69,6 +72,14 @@ class Checks:
             self.reader.problems.error(
                 refused.code, refused.message, self.at("local.llm"), refused.fix
             )
+        for key, model in (("llm", self.values.get("llm")), ("local.llm", local.get("llm"))):
+            if isinstance(model, str) and model != SCRIPT and closest(model, [SCRIPT]):
+                self.reader.problems.warning(
+                    "unknown_model",
+                    f"`{model}` is taken for a model of OpenAI's",
+                    self.at(key),
+                    f"did you mean `{SCRIPT}`?",
+                )
 
     def _error(self, code: str, message: str, key: str, hint: str | None = None) -> None:
         self.reader.problems.error(code, message, self.at(key), hint)

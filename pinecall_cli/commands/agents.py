@@ -172,7 +172,11 @@ def schema(
         options.echo_json({"file": str(path)})
         return
     if not quiet:
-        typer.echo(f"wrote {path}; put this on top of an agent file:", err=True)
+        typer.echo(
+            f"wrote {path}; put this on top of an agent file beside it; "
+            "in a folder below, with `../` in front of the name:",
+            err=True,
+        )
     typer.echo(f"# yaml-language-server: $schema={path}")
 
 

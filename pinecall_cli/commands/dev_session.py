@@ -99,7 +99,8 @@ def targets_of(options: DevOptions) -> tuple[Path, ...]:
             return (Path(name),)
     raise UsageError(
         "no agent here: neither `agents/` nor `agent.yaml` nor `agent.py`",
-        fix="name a file: `pinecall dev path/to/agent.yaml`",
+        fix="name a file: `pinecall dev path/to/agent.yaml`, "
+        "or write an agent to start from: `pinecall agents new NAME`",
     )
 
 

@@ -26,8 +26,8 @@ def test(
             "-k",
             metavar="EXPR",
             show_default=False,
-            help="Only specs whose file name or description has these words; `and`, `or`, `not` "
-            "and parentheses join them.",
+            help="Only specs whose file name, description or mode has these words; `and`, `or`, "
+            "`not` and parentheses join them.",
         ),
     ] = None,
     workers: Annotated[

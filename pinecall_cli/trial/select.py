@@ -16,7 +16,7 @@ Matches = Callable[[str], bool]
 
 
 def selection(expression: str) -> Callable[[Spec], bool]:
-    """Return what `-k EXPR` chooses by: words in a spec's file name or description.
+    """Return what `-k EXPR` chooses by: words in a spec's file name, description or mode.
 
     Words are parts of text, upper and lower case alike; words in a row, and what stands in
     quotes, are one text. ``and``, ``or``, ``not`` and parentheses join them.
@@ -28,7 +28,7 @@ def selection(expression: str) -> Callable[[Spec], bool]:
     if len(tokens) > LONGEST:
         raise bad(expression[:40], "it is too long")
     matches = _Parser(expression, tokens).whole()
-    return lambda spec: matches(f"{spec.shown}\n{spec.description or ''}".lower())
+    return lambda spec: matches(f"{spec.shown}\n{spec.description or ''}\n{spec.mode}".lower())
 
 
 def tokenised(expression: str) -> Iterator[str]:

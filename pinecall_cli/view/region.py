@@ -222,6 +222,8 @@ def _waiting(session: SessionState, ink: Ink) -> Text:
         return ink.text(("○ ", "yellow"), (ink.safe(loading.text), "dim"))
     if not session.ready and session.agents:
         return ink.text(("○ connecting", "yellow"))
+    if session.agents and all(agent.state == "removed" for agent in session.agents):
+        return ink.text(("○ no agent is registered", "yellow"), (" · r registers again", "dim"))
     return ink.text(("● ready", "green"), (" · waiting for a call", "dim"))
 
 

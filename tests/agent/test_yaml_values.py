@@ -198,6 +198,12 @@ def test_an_agent_that_nobody_answers_for_is_warned_of(write):
     assert "but the embedded server" in loaded.warnings[0].message
 
 
+@pytest.mark.parametrize("key", ["llm: scrpt", "llm: gpt-5-chat-latest\nlocal: {llm: scripts}"])
+def test_a_script_that_is_misspelled_is_warned_of(write, key: str):
+    (problem,) = write(key).warnings
+    assert (problem.code, problem.hint) == ("unknown_model", "did you mean `script`?")
+
+
 def test_nova_3_where_flux_would_do_is_warned_of(write):
     assert codes(write("llm: script\nlanguage: es\nstt: deepgram/nova-3")) == ["nova_where_flux"]
     assert codes(write("llm: script\nlanguage: he\nstt: deepgram/nova-3")) == []

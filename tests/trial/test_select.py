@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ SPECS = {
 }
 
 
+def test_it_chooses_by_mode_where_no_name_has_it():
+    plain = SPECS["plain"]
+    assert selection("text")(plain)
+    assert selection("voice")(replace(plain, mode="voice"))
+    assert not selection("voice")(plain)
+
+
 @pytest.mark.parametrize(
     ("expression", "chosen"),
     [
@@ -54,7 +62,7 @@ SPECS = {
         ("nothing of this", set()),
     ],
 )
-def test_it_chooses_by_words_in_file_and_description(expression: str, chosen: set[str] | None):
+def test_it_chooses_by_words_in_file_description_and_mode(expression: str, chosen: set[str] | None):
     if chosen is None:
         with pytest.raises(UsageError):
             selection(expression)

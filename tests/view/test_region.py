@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from pinecall_cli.call.records import (
     FileProblem,
 )
 from pinecall_cli.call.session import AgentState, SessionState
+from pinecall_cli.protocol.codec import decode_event
 from pinecall_cli.view.ink import Ink
 from pinecall_cli.view.region import CALL_KEYS, MOST_LINES, Region, Ui, focused, meter, render
 from tests.call.conversations import START, order_call, received
@@ -36,6 +38,19 @@ def test_without_a_call_it_says_what_it_waits_for():
     assert render(starting).lines(Ink(), 72)[0].plain == "○ connecting"
     loading = EngineNotice(at=START, text="loading the recogniser", loading=True)
     assert drawn(loading)[0] == "○ loading the recogniser"
+
+
+def test_without_an_agent_it_waits_for_no_call():
+    there, gone = (
+        decode_event(json.dumps({"event": event, "agent_id": "front-desk"}))
+        for event in ("agent.created", "agent.displaced")
+    )
+    assert drawn(there)[0] == "● ready · waiting for a call"
+    assert drawn(there, gone)[0] == "○ no agent is registered · r registers again"
+    assert drawn(there, gone, there)[0] == "● ready · waiting for a call"
+    two = SessionState(agents=(AgentState(slug="front-desk"), AgentState(slug="night-desk")))
+    region = render(after([there, gone], two))
+    assert "no agent" not in region.lines(Ink(), 72, 24)[0].plain
 
 
 def test_a_lost_connection_is_what_counts():
