@@ -174,7 +174,7 @@ def called(argv: Sequence[str]) -> object:
         problem: BaseException = problems
         while isinstance(problem, BaseExceptionGroup):
             problem = problem.exceptions[0]
-        raise problem from None
+        raise problem from problem.__cause__
 
 
 def draw(error: PinecallError, argv: Sequence[str]) -> None:

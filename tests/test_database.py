@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -49,16 +51,24 @@ def test_the_file_and_its_log_are_their_owners_alone(tmp_path: Path):
     assert rights == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
 
 
-def test_opening_it_again_takes_nobodys_lock(tmp_path: Path):
+def test_opening_it_again_takes_no_lock_from_who_has_it_open(tmp_path: Path):
     file = tmp_path / "a.db"
-    with closing(open_database(file)) as writer:
-        writer.execute("CREATE TABLE things (name TEXT)")
-        writer.execute("BEGIN IMMEDIATE")
-        with closing(open_database(file)) as other:
-            other.execute("PRAGMA busy_timeout = 0")
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
-                other.execute("BEGIN IMMEDIATE")
-        writer.execute("ROLLBACK")
+    with closing(open_database(file)) as database, database:
+        database.execute("CREATE TABLE things (name TEXT)")
+        open_database(file).close()
+        # Whoever leaves last takes the log along: another program sees that it is not the last.
+        program = (
+            "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM things')"
+        )
+        subprocess.run([sys.executable, "-c", program, file], check=True, timeout=60)
+        assert Path(f"{file}-wal").exists()
+
+
+def test_the_target_of_a_link_is_made_as_the_file_itself_would_be(tmp_path: Path):
+    (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
+    with closing(open_database(tmp_path / "link.db")) as database, database:
+        database.execute("CREATE TABLE things (name TEXT)")
+    assert stat.S_IMODE((tmp_path / "real.db").stat().st_mode) == 0o600
 
 
 def test_what_is_no_database_is_not_waited_for(tmp_path: Path):

@@ -23,6 +23,8 @@ def passed_over(loaded: Future[Any]) -> Iterator[None]:
         if not left:
             gc.collect()
             gc.freeze()
+            if left:  # meanwhile: a collection takes its time
+                gc.unfreeze()
 
     loaded.add_done_callback(set_aside)
     try:

@@ -121,8 +121,8 @@ def give_way() -> None:
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        nice = os.getpriority(os.PRIO_PROCESS, thread) + GIVES_WAY
         try:
+            nice = os.getpriority(os.PRIO_PROCESS, thread) + GIVES_WAY
             os.setpriority(os.PRIO_PROCESS, thread, nice)  # more than 19 counts as 19
-        except PermissionError:
+        except OSError:
             return  # a sandbox forbids it: the thread runs as every other

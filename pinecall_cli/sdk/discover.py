@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pinecall_cli.errors import (
     NotAuthorisedError,
     NotFoundError,
     PinecallError,
+    ServerUnreachableError,
     UsageError,
 )
 from pinecall_cli.protocol.ids import slugify
@@ -106,8 +106,12 @@ async def see_that_it_listens(url: str) -> None:
         ServerUnreachableError: If it is not.
     """
     async with Rest(url, Secret("none")) as rest:
-        with suppress(NotAuthorisedError):
+        try:
             await rest.agents()
+        except ServerUnreachableError:
+            raise
+        except PinecallError:
+            return  # whatever it says: there is a server
 
 
 async def find(name: str, target: Target, folder: Path | None = None) -> Running:

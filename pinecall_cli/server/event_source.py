@@ -7,7 +7,6 @@ Each entry is an event: its ``seq`` the id, its type the name, its envelope the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 import msgspec
 from starlette.responses import Response
@@ -35,10 +34,8 @@ HEADS: msgspec.json.Decoder[Head] = msgspec.json.Decoder(Head)
 class EventSource(Response):
     """Sends a log from a cursor on, until it is over or nobody reads it."""
 
-    def __init__(
-        self, server: VoiceServer, watched: WatchedLog, *, after: int, headers: Mapping[str, str]
-    ) -> None:
-        super().__init__(media_type="text/event-stream", headers=headers)
+    def __init__(self, server: VoiceServer, watched: WatchedLog, *, after: int) -> None:
+        super().__init__(media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._server, self._watched, self._after = server, watched, after
 
@@ -50,12 +47,18 @@ class EventSource(Response):
         attachment = Attachment(
             self._server, reader, self._watched, after=self._after, obey=lambda text: None
         )
+        # The server's own, so that it ends with the server whatever the reader does.
+        serving = self._server.spawn(attachment.serve(), "log reader, HTTP")
         pinging = asyncio.ensure_future(ping(attachment))
         try:
-            await attachment.serve()
+            await asyncio.wait({serving})
+            if serving.cancelled() or serving.exception() is not None:
+                scope["state"]["abort"]()  # what is cut short ends so that it shows
+                await reader.receive()
         finally:
-            pinging.cancel()
-            await asyncio.gather(pinging, return_exceptions=True)
+            for task in (serving, pinging):
+                task.cancel()
+            await asyncio.gather(serving, pinging, return_exceptions=True)
 
 
 class HttpReader:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
 PATIENCE_S = 5.0
 """For another program that has the file."""
 RETRY_S = 0.01
+MAKING = threading.Lock()
+"""Nobody here opens a file that another thread has not closed yet after making it."""
 
 
 def open_database(path: Path | str) -> sqlite3.Connection:
@@ -22,7 +25,7 @@ def open_database(path: Path | str) -> sqlite3.Connection:
         OSError: If it cannot be made.
     """
     if path != ":memory:":
-        file = Path(path).absolute()
+        file = Path(os.path.realpath(path))
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make(file)
     database = sqlite3.connect(path, timeout=PATIENCE_S)
@@ -41,10 +44,11 @@ def _make(file: Path) -> None:
     One that is there is not touched: to close it would take from this process the locks that
     other connections of it hold (POSIX).
     """
-    try:
-        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return
+    with MAKING:
+        try:
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            return
 
 
 def _keep_a_log(database: sqlite3.Connection) -> None:

@@ -151,6 +151,8 @@ async def test_an_agents_calls_are_told_as_entries_too_and_those_alone():
             page["entries"][:1],
             first["entries"][0]["seq"],
         )
+        assert first["last_seq"] == first["next"]  # whoever reads on from there misses nothing
+        assert page["last_seq"] >= page["entries"][-1]["seq"]
 
 
 @holds("rest", "6")
@@ -243,3 +245,23 @@ async def test_a_silent_stream_is_kept_open(monkeypatch: pytest.MonkeyPatch):
         async with asyncio.timeout(PATIENCE_S):
             while server.server.observers:
                 await get(server, "/v1/calls")
+
+
+@holds("rest", "6")
+async def test_when_the_server_stops_a_stream_ends_with_how_its_calls_did():
+    async with desk() as (server, peer):
+        await chat(peer, "c1")
+        async with streamed(server, "/v1/agents/desk/calls") as reader:
+            assert types([await anext(reader), await anext(reader)])[-1] == "log.caught_up"
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(asyncio.to_thread(server.stop))
+                assert types([one async for one in reader]) == ["call.ended"]
+
+
+@holds("rest", "6")
+async def test_a_stream_that_is_only_asked_for_by_its_head_is_none():
+    async with desk() as (server, peer):
+        await chat(peer, "c1")
+        async with httpx.AsyncClient(headers=bearer("pk_one") | STREAM) as http:
+            head = await http.head(f"{server.url}/v1/calls/c1/events")
+        assert (head.status_code, head.headers["content-type"]) == (200, "application/json")

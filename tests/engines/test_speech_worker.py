@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -66,6 +67,19 @@ async def test_a_thread_that_computes_gives_way_to_those_that_keep_time():
     assert await patient.run(nice) == min(19, nice() + GIVES_WAY)
     hurried.close()
     patient.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is a whole process's")
+async def test_where_that_is_forbidden_it_works_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    def forbidden(*what: int) -> int:
+        raise OSError(errno.ENOSYS, "no such call")
+
+    for name in ("getpriority", "setpriority"):
+        monkeypatch.setattr(os, name, forbidden)
+        worker = Worker("patient", gives_way=True)
+        assert await worker.run(abs, -1) == 1
+        worker.close()
+        monkeypatch.undo()
 
 
 async def test_a_waiting_job_that_is_cancelled_never_begins():

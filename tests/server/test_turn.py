@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pinecall_cli.protocol import events
 from pinecall_cli.server.voice.orders import Answer, Continue, CutIn, Decode, Emit, Judge, Playing
-from pinecall_cli.server.voice.turn import TurnRules, Turns, is_back_channel
+from pinecall_cli.server.voice.turn import LONG_SEGMENT_MS, TurnRules, Turns, is_back_channel
 
 
 class Floor:
@@ -376,6 +376,16 @@ def test_a_long_speech_is_set_down_in_pieces():
     floor.run(400)
     (answer,) = floor.answers
     assert answer.text == "bla bla bla"
+
+
+def test_interim_words_that_wait_hold_up_no_piece_of_a_long_turn():
+    floor = Floor()
+    floor.wait_decode = True
+    floor.turns.voice_started(0, 60, 0.9)
+    floor.run(LONG_SEGMENT_MS + 40)
+    assert [order.kind for order in floor.held] == ["partial", "piece"]
+    floor.run(2_000)
+    assert len(floor.held) == 2, "one piece at a time"
 
 
 @pytest.mark.parametrize(("took", "until_next"), [(0, 320), (100, 320), (600, 1200)])

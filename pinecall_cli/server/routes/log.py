@@ -1,8 +1,8 @@
 """The call log's routes: `/v1/attach`, a call's entries, and the calls there were.
 
-Whoever asks shows a stream token (``token=``), or the key itself: a command has it anyway. A page
-may read the answer exactly if it shows a token, at a time when a key's holder may have given it
-one; no page is told that it may send a key.
+Whoever asks shows a stream token (``token=``, or as a key is shown), or the key itself: a command
+has it anyway. A page may read the answer exactly if it shows a token in the address, at a time when
+a key's holder may have given it one; no page is told that it may send a key.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from pinecall_cli.server.tokens import Grant
 
 LARGEST_PAGE = 1_000
 MOST_TYPES = 32
-LIFECYCLE = frozenset({"call.ringing", "call.started", "call.ended"})
-"""What an agent's log says over HTTP: which calls there are."""
+LIFECYCLE = frozenset({"call.ringing", "call.started", "call.routed", "call.ended"})
+"""What an agent's log says over HTTP: which calls there are. One that a phone line has routed here
+started in the line's log."""
 ENDS = frozenset({"call.ended", "call.summary"})
 """Entries that come whatever types are asked for: without them no call would be over."""
 
@@ -243,7 +244,7 @@ def cursor(request: Request) -> int:
 
 def streams(request: Request) -> bool:
     """Tell whether the answer is to go on as things happen."""
-    return "text/event-stream" in request.headers.get("accept", "")
+    return request.method == "GET" and "text/event-stream" in request.headers.get("accept", "")
 
 
 # --- what they get ---
@@ -259,9 +260,9 @@ async def events(server: VoiceServer, request: Request) -> Response:
     if not streams(request):
         page = await read(server, request, watched, after, LARGEST_PAGE)
         return JSONText(page | {"live": live})
-    if not live and (await read(server, request, watched, after, 1))["last_seq"] == after:
+    if not live and not (await read(server, request, watched, after, 1))["entries"]:
         return Response(status_code=204)  # which tells a browser not to come back
-    return EventSource(server, watched, after=after, headers={})
+    return EventSource(server, watched, after=after)
 
 
 async def listed(server: VoiceServer, request: Request) -> Response:
@@ -275,21 +276,22 @@ async def listed(server: VoiceServer, request: Request) -> Response:
         raise Denied(403, "this token is for single agents")
     slug = None if name is None else visible_agent(access, name)
     limit = max(1, number(request, "limit", 100, LARGEST_PAGE))
+    newest = server.stamps.horizon()
     happened: dict[str, Any] = {}
     if slug is not None:
         watched = narrowed(request, WatchedLog(access.org, agent=slug, types=LIFECYCLE))
         if streams(request):
-            return EventSource(server, watched, after=cursor(request), headers={})
+            return EventSource(server, watched, after=cursor(request))
         happened = await read(server, request, watched, cursor(request), LARGEST_PAGE)
         happened["live"] = True  # of an agent there may be more at any time
-    newest = server.stamps.horizon()
+    last = happened["last_seq"] if happened.get("has_more") else newest
     calls = await asyncio.wrap_future(
         server.journal.ask(
             lambda database: read_calls(database, agent=slug, org=access.org.id, limit=limit)
         )
     )
     rows = [row(server, access.org, call) for call in calls]
-    return JSONText(happened | {"calls": rows, "last_seq": newest})
+    return JSONText(happened | {"calls": rows, "last_seq": last})
 
 
 async def read(
@@ -303,6 +305,7 @@ async def read(
             agent=watched.agent,
             org=watched.org.id,
             after=after,
+            upto=server.stamps.horizon(),
             types=watched.types,
             limit=limit,
         )

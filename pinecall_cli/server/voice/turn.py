@@ -319,9 +319,10 @@ class Turns:
         rules = self.rules
         if self._eager is not None and now - self._onset >= rules.resume_ms:
             self._continue(now)
-        if self._decoding is not None:
-            return
-        if now - self._segment >= LONG_SEGMENT_MS:
+        due = now - self._segment >= LONG_SEGMENT_MS
+        if self._decoding is not None and not (due and self._decoding.kind == "partial"):
+            return  # but interim words hold up nothing: they may wait for long
+        if due:
             self._decode(self._segment, now, "piece")
         elif (
             now >= self._partial_due and self._voiced_ms + now - self._onset >= rules.min_speech_ms
