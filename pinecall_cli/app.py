@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from pinecall_cli import __version__
 from pinecall_cli.commands.narrow import NARROWEST, write_narrow_help
-from pinecall_cli.errors import InfrastructureError, PinecallError
+from pinecall_cli.errors import InfrastructureError, PinecallError, leaf
 
 PANELS = ("Develop", "Call", "Inspect", "Test", "Set up")
 """The headings of ``pinecall --help``, from the first thing one needs to the last."""
@@ -171,9 +171,7 @@ def called(argv: Sequence[str]) -> object:
     try:
         return asked(argv)(args=list(argv), prog_name="pinecall", standalone_mode=False)
     except BaseExceptionGroup as problems:
-        problem: BaseException = problems
-        while isinstance(problem, BaseExceptionGroup):
-            problem = problem.exceptions[0]
+        problem = leaf(problems)
         raise problem from problem.__cause__
 
 

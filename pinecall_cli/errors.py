@@ -8,7 +8,9 @@ Exit codes: 1 the thing asked about failed, 2 usage or an invalid file, 3 infras
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +137,11 @@ class ConflictError(PinecallError):
 
     code = "agent_conflict"
     exit_code = 6
+
+
+def leaf(problems: BaseExceptionGroup[E]) -> E:
+    """Return the first problem of tasks side by side, out of however many groups."""
+    problem: E | BaseExceptionGroup[E] = problems
+    while isinstance(problem, BaseExceptionGroup):
+        problem = problem.exceptions[0]
+    return problem

@@ -23,6 +23,7 @@ from pinecall_cli.errors import (
     NotAuthorisedError,
     PinecallError,
     ServerUnreachableError,
+    leaf,
 )
 from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.log import MARKER_TYPES, LogEntry
@@ -74,12 +75,6 @@ class Asked(Protocol):
     @property
     def quiet(self) -> bool:
         """Whether to say less on stderr."""
-
-
-def first_of(problems: BaseExceptionGroup[Exception]) -> Exception:
-    """Return the first of the problems that ended tasks side by side."""
-    problem = problems.exceptions[0]
-    return first_of(problem) if isinstance(problem, BaseExceptionGroup) else problem
 
 
 class Unread:
@@ -244,7 +239,7 @@ class Following:
                             group.create_task(self._print(stream))
                     await asyncio.sleep(AGENTS_S)
         except ExceptionGroup as problems:
-            raise first_of(problems) from None
+            raise leaf(problems) from None
 
     # --- all local servers ---
 
@@ -264,7 +259,7 @@ class Following:
         try:
             await self._watch_servers(found, starts, unread)
         except ExceptionGroup as problems:
-            raise first_of(problems) from None
+            raise leaf(problems) from None
 
     async def _watch_servers(
         self, found: CallLog, starts: Mapping[str, int], unread: Unread

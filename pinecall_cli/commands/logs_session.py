@@ -20,10 +20,11 @@ from pinecall_cli.protocol.ids import slugify
 from pinecall_cli.protocol.log import LogEntry
 from pinecall_cli.sdk.log import LoggedCall
 from pinecall_cli.settings import Settings, Target
-from pinecall_cli.view.conversation import seconds, short_id
+from pinecall_cli.view.conversation import seconds
 from pinecall_cli.view.ndjson import entry_line, iso
 from pinecall_cli.view.output import Output
 from pinecall_cli.view.tables import print_table
+from pinecall_cli.view.text import short_id
 from pinecall_cli.view.transcript import LogView, day_and_clock
 from pinecall_cli.view.twins import can_draw, console_for
 

@@ -29,8 +29,8 @@ def hold(server: EmbeddedServer, *, ready: Callable[[], None]) -> int:
     Raises:
         InfrastructureError: If it cannot be started.
     """
+    # What a handler may use wherever it interrupts: an event would wait for its own lock.
     told: queue.SimpleQueue[None] = queue.SimpleQueue()
-    """What a handler may use wherever it interrupts: an event would wait for its own lock."""
     received: list[signal.Signals] = []
 
     def take(number: int, frame: FrameType | None) -> None:

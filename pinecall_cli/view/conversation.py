@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from rich.cells import cell_len
@@ -24,7 +23,7 @@ from pinecall_cli.protocol.frames import Received
 from pinecall_cli.view.ink import Ink
 from pinecall_cli.view.receipts import record_rows
 from pinecall_cli.view.rows import Row
-from pinecall_cli.view.text import head
+from pinecall_cli.view.text import head, short_id
 
 LONGEST_NAME = 24
 """Cells of the name before what is said: a phone line's, `line:` and its number, fits."""
@@ -98,11 +97,6 @@ def label(who: str, call: CallState, ink: Ink) -> Text:
     width = max(len("caller"), cell_len(agent))
     name, style = ("caller", CALLER) if who == "caller" else (agent, AGENT)
     return ink.text((" " * (width - cell_len(name)) + name, style), (" › ", "dim"))
-
-
-def short_id(call_id: str) -> str:
-    """Return enough of a call's id to tell calls apart: 8 characters, without a kind in front."""
-    return re.sub(r"^[a-z]{1,5}[-_](?=.{4})", "", call_id)[:8]
 
 
 def seconds(value: float) -> str:

@@ -21,6 +21,7 @@ from pinecall_cli.call.session import SessionState
 from pinecall_cli.view.header import header_rows
 from pinecall_cli.view.ink import Ink
 from pinecall_cli.view.rows import Row
+from pinecall_cli.view.text import short_id
 
 
 def record_rows(record: Record, session: SessionState, ink: Ink) -> list[Row]:
@@ -82,7 +83,7 @@ def _took(record: DevReloaded, ink: Ink) -> str:
         case 0:
             return "new calls"
         case 1:
-            return f"call {ink.safe(record.calls[0][:8])} from its next turn, and new calls"
+            return f"call {ink.safe(short_id(record.calls[0]))} from its next turn, and new calls"
         case many:
             return f"{many} calls from their next turn, and new calls"
 

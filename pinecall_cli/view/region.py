@@ -13,10 +13,10 @@ from rich.text import Text
 
 from pinecall_cli.call.session import SessionState
 from pinecall_cli.call.state import CallState
-from pinecall_cli.view.conversation import label, short_id
+from pinecall_cli.view.conversation import label
 from pinecall_cli.view.ink import Ink
 from pinecall_cli.view.receipts import problem_row
-from pinecall_cli.view.text import head, tail
+from pinecall_cli.view.text import head, short_id, tail
 
 MOST_LINES = 6
 TALK_LINES = 2

@@ -105,3 +105,8 @@ def head(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return (chop_cells(text, width - 1)[0] if width > 1 else "") + "…" if width > 0 else ""
+
+
+def short_id(call_id: str) -> str:
+    """Return enough of a call's id to tell calls apart: 8 characters, without a kind in front."""
+    return re.sub(r"^[a-z]{1,5}[-_](?=.{4})", "", call_id)[:8]

@@ -15,10 +15,11 @@ from pinecall_cli.call.fold_log import reduce_entry
 from pinecall_cli.call.session import Entry, SessionState
 from pinecall_cli.call.state import CallState, Line
 from pinecall_cli.protocol.log import LogEntry
-from pinecall_cli.view.conversation import entry_rows, short_id
+from pinecall_cli.view.conversation import entry_rows
 from pinecall_cli.view.ink import Ink
 from pinecall_cli.view.plain import INDENT
 from pinecall_cli.view.rows import Row
+from pinecall_cli.view.text import short_id
 from pinecall_cli.view.twins import colour_forced
 
 DATA_CHARS = 300

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -15,6 +17,7 @@ from pinecall_cli.errors import ConflictError, NotAuthorisedError, NotFoundError
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.refusal import outcome_of
 from pinecall_cli.sdk import discover
+from pinecall_cli.sdk.call import Call
 from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.dials import DialError
 from pinecall_cli.sdk.payloads import tools_in
@@ -109,13 +112,20 @@ async def test_what_a_server_says_before_it_has_accepted_the_key_is_passed_over(
         await client.disconnect()
 
 
-async def test_a_dial_whose_end_is_all_that_is_told_has_failed_with_its_reason():
+@asynccontextmanager
+async def dialled() -> AsyncIterator[tuple[Foreign, asyncio.Future[Call]]]:
+    """Let an agent dial; nothing has come of it yet."""
     async with foreign() as (peer, client):
         agent = client.get_agent("front-desk")
         assert agent is not None
         await peer.say("agent.created", agent_id="front-desk")
         dialling = asyncio.ensure_future(agent.dial("+14155550123", from_="+13186330963"))
         await peer.hear("call.dial")
+        yield peer, dialling
+
+
+async def test_a_dial_whose_end_is_all_that_is_told_has_failed_with_its_reason():
+    async with dialled() as (peer, dialling):
         about = {"from": "+13186330963", "to": "+14155550123", "direction": "outbound"}
         await peer.say("call.ended", agent_id="front-desk", call_id="CA1", reason="busy", **about)
         with pytest.raises(DialError) as failed:
@@ -124,12 +134,7 @@ async def test_a_dial_whose_end_is_all_that_is_told_has_failed_with_its_reason()
 
 
 async def test_a_dial_that_breaks_off_while_it_rings_has_failed_and_errors_of_others_are_not_its():
-    async with foreign() as (peer, client):
-        agent = client.get_agent("front-desk")
-        assert agent is not None
-        await peer.say("agent.created", agent_id="front-desk")
-        dialling = asyncio.ensure_future(agent.dial("+14155550123", from_="+13186330963"))
-        await peer.hear("call.dial")
+    async with dialled() as (peer, dialling):
         await peer.say("call.error", agent_id="nobody", error="not this one")
         about = {"from": "+13186330963", "to": "+14155550123"}
         await peer.say("call.dialing", agent_id="front-desk", call_id="CA1", **about)

@@ -16,7 +16,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pinecall_cli.engines.types import Recogniser
-from pinecall_cli.errors import EngineError
+from pinecall_cli.errors import EngineError, leaf
 from pinecall_cli.protocol.codec import REMOTE_FAULTS
 from pinecall_cli.server.app import VoiceServer
 from pinecall_cli.server.speech.aloud import check_language, check_model
@@ -277,14 +277,6 @@ def first_of(problems: BaseExceptionGroup[BaseException]) -> BaseException:
         assert isinstance(problem, EngineError)
         return upstream(problem)
     return problems
-
-
-def leaf(problems: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first problem of a group."""
-    problem: BaseException = problems
-    while isinstance(problem, BaseExceptionGroup):
-        problem = problem.exceptions[0]
-    return problem
 
 
 async def refused(socket: WebSocket, problem: ApiError, *, scribe: bool = False) -> None:
