@@ -30,6 +30,8 @@ OURS = re.compile(
     rb"\x1b\[(?:\?2026[hl]|\?25[hl]|\?2004[hl]|[0-9]*A|J|K|[0-9;]*m)",
 )
 """What the live view is made of (colours, synchronised output, cursor, erasing), and pasting."""
+CLOCK = re.compile(r"\b\d+:\d\d\b")
+SEEN_LINES = 60
 HIDE, SHOW = b"\x1b[?25l", b"\x1b[?25h"
 
 
@@ -85,6 +87,15 @@ class Terminal:
         """What was drawn, without our own escape sequences."""
         return OURS.sub(b"", self.drawn).decode(errors="backslashreplace")
 
+    def seen(self) -> str:
+        """Return the newest different lines that were drawn, for a failure that has to be read."""
+        lines: dict[str, str] = {}
+        for line in self.text.splitlines():
+            same = CLOCK.sub("", line)
+            lines.pop(same, None)
+            lines[same] = line
+        return "\n".join(list(lines.values())[-SEEN_LINES:])
+
     def type(self, keys: str) -> None:
         """Press keys."""
         os.write(self.master, keys.encode())
@@ -95,7 +106,7 @@ class Terminal:
             self._news.wait_for(lambda: text in self.text or self.over, patience)
         if self.over:
             self._let_go()
-        assert text in self.text, f"`{text}` was not drawn:\n{self.text[-3000:]}"
+        assert text in self.text, f"`{text}` was not drawn:\n{self.seen()}"
         return self.text
 
     def shows_times(self, text: str, times: int, *, patience: float = PATIENCE_S) -> None:
@@ -103,7 +114,7 @@ class Terminal:
         with self._news:
             self._news.wait_for(lambda: self.text.count(text) >= times or self.over, patience)
         found = self.text.count(text)
-        assert found >= times, f"`{text}` was drawn {found} times:\n{self.text[-3000:]}"
+        assert found >= times, f"`{text}` was drawn {found} times:\n{self.seen()}"
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the program alone."""
@@ -114,7 +125,7 @@ class Terminal:
         try:
             code = self.process.wait(within)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it goes on after {within:g} s:\n{self.text[-2000:]}") from None
+            raise AssertionError(f"it goes on after {within:g} s:\n{self.seen()}") from None
         self._let_go()
         return code
 

@@ -18,12 +18,18 @@ BAR = re.compile(r"mic (\S+)")
 
 @pytest.fixture
 def parrot(tmp_path: Path) -> Path:
-    """An agent that says what it heard."""
+    """An agent that says what it heard, of the sentences that are said to it here.
+
+    Not with "{text}": what a sentence ends with is up to the recogniser, and to how its last sound
+    came through the virtual microphone.
+    """
     return agent_file(
         tmp_path,
         "{name: parrot, llm: script, greeting: Go on.,"
         " local: {llm: script, script: s.script.yaml}}",
-        s__script__yaml='- say: "You said: {text}"\n',
+        s__script__yaml='- {on: delivery address, say: "Which address?"}\n'
+        "- {on: real person, say: Here is one.}\n"
+        '- {say: "Pardon: {text}"}\n',
     )
 
 
@@ -46,7 +52,7 @@ def test_a_call_from_the_dev_view_is_heard_metered_and_hung_up(
         ear.wait_for_quiet(600)
         silent = levels(terminal)
         room.say(clip("caller_02").path)
-        terminal.shows("You said: Can I change the delivery address, please?")
+        terminal.shows("Which address?")
         assert levels(terminal) - silent
         ear.wait_for_quiet(400)
     terminal.type("h")
@@ -73,7 +79,7 @@ def test_without_echo_cancellation_a_call_says_that_it_is_half_duplex(
         ear.until(lambda tape: tape.stretches())
         ear.wait_for_quiet(800)
         room.say(clip("caller_08").path)
-        terminal.shows("You said: I want to speak to a real person.")
+        terminal.shows("Here is one.")
         ear.wait_for_quiet(400)
     terminal.type("q")
     assert terminal.end() == 0
