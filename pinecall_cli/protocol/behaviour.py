@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from pinecall_cli.protocol.refusal import ConfigRefused
 from pinecall_cli.protocol.stt import base_code
 
+QUIETEST_DBFS, LOUDEST_DBFS = -110.0, -10.0
+"""What volume 0 and 1 stand for: the scale of EBU R 128 that pipelines for voice agents use."""
 CONTINUATION_S = 2.0
 """A reply cut off before it played this long leaves the conversation: the turn goes on."""
 
@@ -21,15 +24,22 @@ class Interruption:
     min_duration_ms: float = 300
     """Continuous speech that counts."""
     confidence: float = 0.7
-    """Voice activity that counts, 0 to 1."""
+    """The detector's probability of voice that counts, 0 to 1."""
     min_volume: float = 0.35
-    """0 to 1."""
+    """Volume that counts, 0 to 1: see `volume_dbfs`."""
     min_words: int = 2
     """Transcribed words that count, however short the speech."""
     backchannel_filter: bool = True
     """``ok``, ``sí``, ``uh-huh`` alone do not interrupt."""
-    energy_threshold_db: float = -40
-    """Of the older rule, dBFS."""
+    energy_threshold_db: float | None = None
+    """Of the older rule, which `min_volume` superseded: dBFS, and heeded where it is given."""
+
+    @property
+    def floor_dbfs(self) -> float:
+        """Return the level that speech must reach to count as cutting in."""
+        volume = volume_dbfs(self.min_volume)
+        older = self.energy_threshold_db
+        return volume if older is None else max(volume, older)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +78,13 @@ def interruption(value: bool | Mapping[str, Any] | None = None) -> Interruption:
     if isinstance(value, bool):
         return Interruption(enabled=value)
     return Interruption(**overrides(Interruption(), value, "interruption", negative="db"))
+
+
+def volume_dbfs(volume: float) -> float:
+    """Return the level of a volume from 0 to 1; 0 is always reached, 0.35 is −75 dBFS."""
+    if volume <= 0:
+        return -math.inf
+    return QUIETEST_DBFS + min(volume, 1.0) * (LOUDEST_DBFS - QUIETEST_DBFS)
 
 
 def session_limits(value: Mapping[str, Any] | None = None) -> SessionLimits:

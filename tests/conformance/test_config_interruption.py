@@ -74,6 +74,26 @@ async def test_speech_too_short_for_a_voice_stops_it_by_how_many_words_of_which_
     assert await stopped(text, 400, interruption=long | setting) is stops
 
 
+@holds("config", "4.1")
+@pytest.mark.parametrize(
+    ("setting", "text", "stops"),
+    [
+        ({}, "wait", True),
+        ({"min_volume": 1}, "wait", False),
+        ({"min_volume": 1}, "wait please", True),
+        ({"min_volume": 0.8}, "wait", True),
+        ({"energy_threshold_db": -5}, "wait", False),
+        ({"confidence": 0.99}, "wait", False),
+        ({"confidence": 0.99}, "wait please", True),
+    ],
+    ids=str,
+)
+async def test_a_voice_too_soft_or_too_doubtful_stops_it_by_its_words_alone(
+    setting: dict[str, Any], text: str, stops: bool
+):
+    assert await stopped(text, 600, interruption=setting) is stops
+
+
 @holds("config", "9")
 @holds("sessions", "3.2")
 async def test_a_call_is_over_when_its_longest_time_is():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -31,6 +32,15 @@ def test_interruption_may_be_switched_off_or_changed():
         enabled=False, min_words=1
     )
     assert interruption({"energy_threshold_db": -50}).energy_threshold_db == -50
+
+
+def test_a_voice_must_be_as_loud_as_the_stricter_of_both_settings_says():
+    assert interruption().floor_dbfs == pytest.approx(-75)
+    assert interruption({"min_volume": 0}).floor_dbfs == -math.inf
+    assert interruption({"min_volume": 0.7}).floor_dbfs == pytest.approx(-40)
+    assert interruption({"min_volume": 1}).floor_dbfs == pytest.approx(-10)
+    assert interruption({"energy_threshold_db": -40}).floor_dbfs == -40
+    assert interruption({"energy_threshold_db": -90}).floor_dbfs == pytest.approx(-75)
     assert interruption({"min_duration_ms": None}) == Interruption()
 
 

@@ -6,7 +6,7 @@ from array import array
 
 from pinecall_cli.audio.pcm import from_samples, level_dbfs, silence
 from pinecall_cli.server.voice.activity import Activity, VoiceStarted, VoiceStopped
-from pinecall_cli.server.voice.hearing import RATE, Hearing
+from pinecall_cli.server.voice.hearing import RATE, Clear, Hearing
 from tests.fakes.engines import tone
 
 
@@ -49,6 +49,34 @@ def test_in_a_room_that_hisses_a_voice_ends_where_the_detector_says():
     _, stopped = edges_of(speech, TailedVad(2))
     assert isinstance(stopped, VoiceStopped)
     assert stopped.last == 416 + 2 * 32
+
+
+def faint(hearing: Hearing, pcm: bytes) -> list[int]:
+    """Return how much of the voice was not clear, frame by frame."""
+    found = []
+    for at in range(0, len(pcm), 1024):
+        hearing.push(pcm[at : at + 1024])
+        found.append(hearing.faint_ms)
+    return found
+
+
+def test_a_soft_voice_counts_as_faint_until_it_is_over():
+    soft, loud = tone(320, amplitude=600), tone(320, amplitude=12_000)
+    hearing = Hearing(TailedVad(0, bound=-60), edge=lambda edge, now: None)
+    hearing.clear = Clear(dbfs=-30)
+    counted = faint(hearing, silence(96, RATE) + soft + loud + silence(320, RATE) + loud)
+    assert counted[:3] == [0, 0, 0]
+    assert counted[3:13] == list(range(32, 321, 32))
+    assert counted[13:23] == [320] * 10
+    assert counted[25:] == [0] * (len(counted) - 25)
+
+
+def test_a_doubtful_voice_counts_as_faint():
+    hearing = Hearing(TailedVad(0), edge=lambda edge, now: None)
+    hearing.clear = Clear(confidence=0.95)
+    assert faint(hearing, tone(320))[-1] == 320
+    hearing.clear = Clear(confidence=0.9)
+    assert faint(hearing, silence(320, RATE) + tone(320))[-1] == 0
 
 
 def test_a_whisper_that_only_the_detector_hears_ends_where_it_says():

@@ -288,6 +288,43 @@ def test_fewer_words_than_count_leave_the_agent_the_floor_and_are_reported():
     assert message.text == "Stop it!"
 
 
+def test_a_voice_too_faint_to_cut_in_does_so_with_its_words():
+    floor = Floor(text="")
+    floor.turns.faint_ms = 5000
+    floor.run(400, playing=Playing(3000, None))
+    floor.speak(1200, playing=Playing(3400, None))
+    assert "CutIn" not in floor.names()
+    floor.run(600, playing=Playing(4600, None))
+    floor.speak(1200, playing=Playing(5200, None), text="please stop")
+    floor.run(600)
+    assert floor.names().count("CutIn") == 1
+    assert [a.text for a in floor.answers] == ["please stop"]
+
+
+def test_what_is_faint_of_a_voice_does_not_count_towards_cutting_in():
+    for faint, at_least in ((0, 300), (100, 400), (260, 560)):
+        floor = Floor(text="")
+        floor.turns.faint_ms = faint
+        floor.run(400, playing=Playing(3000, None))
+        onset = floor.now
+        floor.run(60, playing=Playing(3400, None))
+        floor.turns.voice_started(onset, floor.now, 0.9)
+        playing = Playing(3460, None)
+        while "CutIn" not in floor.names():
+            floor.run(20, playing=playing)
+        assert floor.now - onset == at_least
+
+
+def test_a_faint_uh_huh_leaves_the_agent_the_floor_however_long():
+    floor = Floor(text="uh-huh")
+    floor.turns.faint_ms = 5000
+    floor.run(400, playing=Playing(3000, None))
+    floor.speak(1200, playing=Playing(3400, None))
+    floor.run(600, playing=Playing(4600, None))
+    assert "CutIn" not in floor.names()
+    assert floor.last(events.UserMessage).text == "uh-huh"
+
+
 def test_an_agent_that_may_not_be_interrupted_finishes_and_then_answers():
     floor = Floor(barge_in_ms=None)
     floor.run(400, playing=Playing(3000, None))
@@ -426,10 +463,16 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, judged=st.booleans(), barge_in=st.sampled_from([300, None]))
-def test_no_interleaving_raises_loses_a_final_or_breaks_the_order(steps, judged, barge_in):
+@given(
+    steps=STEPS,
+    judged=st.booleans(),
+    barge_in=st.sampled_from([300, None]),
+    faint=st.sampled_from([0, 0, 120, 5000]),
+)
+def test_no_interleaving_raises_loses_a_final_or_breaks_the_order(steps, judged, barge_in, faint):
     """Each burst of speech is a word of its own; every word must reach a message."""
     floor = Floor(judged=judged, barge_in_ms=barge_in)
+    floor.turns.faint_ms = faint
     spoken: list[tuple[int, int, str]] = []
     finals: set[str] = set()
     real = floor.turns.decoded

@@ -5,7 +5,9 @@ Audio is int16 mono at 16 kHz; positions are whole milliseconds of the call's au
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pinecall_cli.audio.pcm import AUDIBLE_DBFS, last_above, level_dbfs
 from pinecall_cli.engines.types import Vad
@@ -19,6 +21,20 @@ KEEP_MS = 60_000
 QUIET_SEARCH_MS = 3_000
 TAIL_MS = 200
 """More silence than any detector takes for voice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """What a voice must be to count as cutting in: sure enough, and loud enough."""
+
+    confidence: float = 0.0
+    dbfs: float = -math.inf
+
+    def __call__(self, probability: float, frame: bytes) -> bool:
+        """Say whether a frame with this probability of voice is."""
+        if probability < self.confidence:
+            return False
+        return self.dbfs == -math.inf or level_dbfs(frame) >= self.dbfs
 
 
 class Hearing:
@@ -36,6 +52,9 @@ class Hearing:
         """Bytes the VAD has seen."""
         self.probability = 0.0
         """The VAD's, that somebody spoke in the last frame it has seen."""
+        self.clear = Clear()
+        self.faint_ms = 0
+        """How much of the voice that goes on now, or stirs, is not `clear`."""
 
     @property
     def position(self) -> int:
@@ -63,6 +82,10 @@ class Hearing:
             end = self._watched // BYTES_PER_MS
             self.probability = self._vad.probability(frame)
             edge = self._activity.push(end, self.probability)
+            if not (self._activity.voiced or self._activity.stirring):
+                self.faint_ms = 0
+            elif not self.clear(self.probability, frame):
+                self.faint_ms += self._activity.frame_ms
             if isinstance(edge, VoiceStopped):
                 edge = VoiceStopped(self._audible_end(edge.last))
             if edge is not None:

@@ -18,7 +18,7 @@ from msgspec import UnsetType
 from pinecall_cli.engines.types import EndOfTurn, Model, Recogniser, Synthesiser, Vad
 from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol import commands, events
-from pinecall_cli.protocol.config import greeting_for, interruption, merge_payload, session_limits
+from pinecall_cli.protocol.config import greeting_for, merge_payload, session_limits
 from pinecall_cli.protocol.frames import Command, Event
 from pinecall_cli.protocol.ids import message_id
 from pinecall_cli.server.dialogue.conversation import Conversation
@@ -26,6 +26,7 @@ from pinecall_cli.server.voice.activity import VoiceStarted, VoiceStopped
 from pinecall_cli.server.voice.answering import Answering
 from pinecall_cli.server.voice.arrivals import Arrivals
 from pinecall_cli.server.voice.attention import Attention
+from pinecall_cli.server.voice.barge_in import barge_in_of, clear_voice, turn_rules
 from pinecall_cli.server.voice.details import CallDetails as CallDetails
 from pinecall_cli.server.voice.details import OverLine
 from pinecall_cli.server.voice.forwarding import Leg
@@ -104,7 +105,8 @@ class VoiceSession:
         self.arrivals = Arrivals()
         self.hearing = Hearing(engines.vad(), edge=self._edge)
         self.tape = Tape(self.hearing.audio)
-        self.turns = Turns(self._rules(), mint=message_id, epoch=details.started_at)
+        self.turns = Turns(TurnRules(), mint=message_id, epoch=details.started_at)
+        self._heed_interruption()
         self.limits = Limits(session_limits(self.config.get("session_limits")))
         self.meters = Meters(self.config, epoch=details.started_at, emit=self._emit)
         self.clock_ms = 0
@@ -171,6 +173,7 @@ class VoiceSession:
         for frame in frames:
             self.hearing.push(self.attention.hear(frame))
             self.turns.stirring = self.hearing.stirring
+            self.turns.faint_ms = self.hearing.faint_ms
             self.turns.tick(self.hearing.position)
             self.meters.caller(
                 frame,
@@ -249,7 +252,7 @@ class VoiceSession:
         self.agent, self.details, self.config = agent, details, dict(config)
         self.conversation, self.line_part = conversation, None
         self.answering.adopt(conversation)
-        self.turns.rules = self._rules()
+        self._heed_interruption()
         self.limits = Limits(session_limits(self.config.get("session_limits")))
         self.meters.configure(self.config)
         self.attention.release()
@@ -267,7 +270,7 @@ class VoiceSession:
             model = self._choose_model(patch["llm"])
         self.conversation.configure(patch, model)
         if "interruption" in patch or "config" in patch:
-            self.turns.rules = self._rules()
+            self._heed_interruption()
         self.meters.configure(self.config)
         if isinstance(patch.get("language"), str):
             self.details = replace(self.details, language=patch["language"])
@@ -462,19 +465,10 @@ class VoiceSession:
             messages=self.conversation.history,
         )
 
-    def _rules(self) -> TurnRules:
-        nested = self.config.get("config")
-        value = self.config.get("interruption")
-        if value is None and isinstance(nested, Mapping):
-            value = nested.get("interruption")
-        barge_in = interruption(value)
-        return replace(
-            TurnRules(),
-            judged=self._engines.end_of_turn is not None,
-            barge_in_ms=int(barge_in.min_duration_ms) if barge_in.enabled else None,
-            min_words=barge_in.min_words,
-            backchannel_filter=barge_in.backchannel_filter,
-        )
+    def _heed_interruption(self) -> None:
+        barge_in = barge_in_of(self.config)
+        self.turns.rules = turn_rules(barge_in, judged=self._engines.end_of_turn is not None)
+        self.hearing.clear = clear_voice(barge_in)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._tasks is not None, "the call is not running"

@@ -105,6 +105,8 @@ class Turns:
         self.playing: Playing | None = None
         self.stirring = False
         """Whether a voice may have begun just now: no turn ends before that is clear."""
+        self.faint_ms = 0
+        """How much of the voice that goes on now is too soft, or too doubtful, to cut in."""
         self._mint, self._epoch = mint, epoch
         self._orders: list[Order] = []
         self._jobs = 0
@@ -135,6 +137,7 @@ class Turns:
         """Whether a reply to the announced end of the open turn has been heard to its end."""
         self._pending_since: int | None = None
         self._contest: int | None = None
+        self._contest_due = 0
 
     # -- facts ---------------------------------------------------------------------------
 
@@ -147,6 +150,7 @@ class Turns:
         elif self.floor == "agent":
             if self._contest is None:
                 self._contest, self._voiced_ms = onset, 0
+                self._contest_due = onset + self.rules.min_speech_ms
         else:
             self._open(self.turn_id + 1, onset)
         if self._speech_onset is None:
@@ -191,6 +195,8 @@ class Turns:
                 self._contested_words(text, now)
         else:
             self._partial_due = max(self._partial_due, now + now - order.end)
+            if self._voiced and self._cuts_in(text):
+                self._take_floor(now)
         if self.floor == "user":
             self._show(now)
         self.tick(now)
@@ -435,9 +441,15 @@ class Turns:
         assert self._contest is not None
         rules = self.rules
         if self._voiced:
-            need = rules.resume_ms if self.playing is None else rules.barge_in_ms
-            if need is not None and now - self._onset >= need:
-                self._take_floor(now)
+            if self.playing is None:
+                if now - self._onset >= rules.resume_ms:
+                    self._take_floor(now)
+            elif rules.barge_in_ms is not None and now - self._onset >= rules.barge_in_ms:
+                if now - self._onset - self.faint_ms >= rules.barge_in_ms:
+                    self._take_floor(now)
+                elif self._decoding is None and self._contest_due <= now < self._contest_until():
+                    self._contest_due = now + rules.partial_every_ms
+                    self._decode(self._segment_start(), now, "partial")
             return
         if now - self._last < rules.final_after_ms:
             return
@@ -464,6 +476,12 @@ class Turns:
             )
         elif self.playing is None or self.rules.barge_in_ms is not None:
             self._take_floor(now)
+
+    def _cuts_in(self, text: str) -> bool:
+        """Return whether interim words of a voice that is too soft to cut in do so as words."""
+        if self._contest is None or self.playing is None or self.rules.barge_in_ms is None:
+            return False
+        return bool(text) and not self._passes_by(text)
 
     def _passes_by(self, text: str) -> bool:
         """Return whether short words under the agent's speech leave it the floor."""
@@ -535,6 +553,10 @@ class Turns:
         if self._contest is not None:
             return max(0, self._contest - PREROLL_MS)
         return self._segment
+
+    def _contest_until(self) -> int:
+        """Return until when interim words decide about a voice that is too soft by itself."""
+        return self._segment_start() + LONG_SEGMENT_MS
 
     def _covered(self) -> bool:
         """Return whether everything voiced so far has been decoded."""
