@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pinecall_cli.agent.config import ToolSpec
 from pinecall_cli.agent.dotenv import apply_dotenv
 from pinecall_cli.agent.keys import AGENT
-from pinecall_cli.agent.load import agent_files, tool_target
+from pinecall_cli.agent.load import agent_files, tool_target, twin_of
 from pinecall_cli.agent.nodes import Mapping, Node, Scalar
 from pinecall_cli.agent.problems import AgentFileProblems, Problem, Problems, shown_path
 from pinecall_cli.agent.python_file import no_such_tool, no_tools_in
@@ -25,8 +25,8 @@ from pinecall_cli.agent.python_syntax import (
     sets_variables,
 )
 from pinecall_cli.agent.reader import Reader, ToolSource
-from pinecall_cli.agent.resolve import Resolved, resolve
-from pinecall_cli.agent.yaml_file import read_yaml
+from pinecall_cli.agent.resolve import resolve
+from pinecall_cli.agent.yaml_file import Document, read_yaml
 from pinecall_cli.errors import AgentFileError, Where
 
 IN_CODE = frozenset({"history"})
@@ -40,6 +40,8 @@ class Checked:
     file: str
     agents: tuple[str, ...]
     problems: tuple[Problem, ...]
+    places: tuple[Where, ...] = ()
+    """Where each of the agents begins."""
 
     @property
     def valid(self) -> bool:
@@ -56,7 +58,21 @@ def check(target: Path) -> list[Checked]:
         files = agent_files(target)
     except AgentFileProblems as failed:
         return [Checked(shown_path(target), (), failed.problems)]
-    return [_check_file(file) for file in files]
+    return _refuse_twins([_check_file(file) for file in files])
+
+
+def _refuse_twins(checked: Sequence[Checked]) -> list[Checked]:
+    """Note agents of one name in the files of a folder, which run together or not at all."""
+    first: dict[str, Where] = {}
+    found: list[Checked] = []
+    for one in checked:
+        twins = Problems(list(one.problems))
+        for name, where in zip(one.agents, one.places, strict=True):
+            other = first.setdefault(name, where)
+            if other.file != where.file:
+                twins.error("duplicate_agent", *twin_of(name, other, where))
+        found.append(replace(one, problems=twins.sorted()))
+    return found
 
 
 def _check_file(file: Path) -> Checked:
@@ -65,11 +81,12 @@ def _check_file(file: Path) -> Checked:
     environ = dict(os.environ)  # a check leaves the real one alone
     apply_dotenv(path.parent, environ)
     if path.suffix == ".py":
-        names = _python(path, problems)
+        agents = _python(path, problems)
     else:
-        documents = read_yaml(path, environ, offline_tools(path.parent), problems, set())
-        names = [document.agent.config.name for document in documents]
-    return Checked(shown_path(path), tuple(names), problems.sorted())
+        agents = read_yaml(path, environ, offline_tools(path.parent), problems, set())
+    names = tuple(one.agent.config.name for one in agents)
+    places = tuple(one.where for one in agents)
+    return Checked(shown_path(path), names, problems.sorted(), places)
 
 
 def offline_tools(folder: Path) -> ToolSource:
@@ -119,7 +136,7 @@ def _tree(path: Path, where: Where) -> ast.Module:
 # --- Python agents --------------------------------------------------------------------------
 
 
-def _python(path: Path, problems: Problems) -> list[str]:
+def _python(path: Path, problems: Problems) -> list[Document]:
     shown = shown_path(path)
     if not path.is_file():
         problems.error("missing_file", f"there is no file `{shown}`", Where(shown))
@@ -129,7 +146,7 @@ def _python(path: Path, problems: Problems) -> list[str]:
     except AgentFileError as problem:
         problems.error(problem.code, problem.message, problem.where or Where(shown), problem.fix)
         return []
-    names: list[str] = []
+    agents: list[Document] = []
     calls = list(agent_calls(tree))
     for call in calls:
         reader = Reader(path.parent, {}, problems, interpolates=False)
@@ -137,8 +154,11 @@ def _python(path: Path, problems: Problems) -> list[str]:
         reader.code_sets_variables = sets_variables(tree)
         agent = resolve(_call(call, shown), AGENT, reader, "agent")
         if agent is not None and _named(call):
-            _check_twin(agent, call, names, shown, problems)
-            names.append(agent.config.name)
+            where = Where(shown, call.lineno, call.col_offset + 1)
+            if any(agent.config.name == other.agent.config.name for other in agents):
+                twins = f"there are two agents named `{agent.config.name}`"
+                problems.error("duplicate_agent", twins, where)
+            agents.append(Document(agent, where))
         _check_tools(call, tree, shown, problems)
     if not calls:
         problems.error(
@@ -147,18 +167,7 @@ def _python(path: Path, problems: Problems) -> list[str]:
             Where(shown, 1, 1),
             'add `agent = Agent("name", prompt=…)` at module level',
         )
-    return names
-
-
-def _check_twin(
-    agent: Resolved, call: ast.Call, names: list[str], shown: str, problems: Problems
-) -> None:
-    if agent.config.name in names:
-        problems.error(
-            "duplicate_agent",
-            f"there are two agents named `{agent.config.name}`",
-            Where(shown, call.lineno, call.col_offset + 1),
-        )
+    return agents
 
 
 def _named(call: ast.Call) -> bool:

@@ -120,13 +120,9 @@ INTERRUPTION = Object(
     {
         "enabled": Key(FLAG, "Whether callers may cut in; default true."),
         "min_duration_ms": Key(WHOLE, "Speech that counts as cutting in; default 300."),
-        "energy_threshold_db": Key(
-            Number(maximum=0), "Softer speech, in dBFS, does not count."
-        ),
+        "energy_threshold_db": Key(Number(maximum=0), "Softer speech, in dBFS, does not count."),
         "confidence": Key(SHARE, "Least probability of voice that counts; default 0.7."),
-        "min_volume": Key(
-            SHARE, "Least volume that counts; default 0.35 (−75 dBFS); 0.7 is −40."
-        ),
+        "min_volume": Key(SHARE, "Least volume that counts; default 0.35 (−75 dBFS); 0.7 is −40."),
         "min_words": Key(WHOLE, "Words that count as cutting in; default 2."),
         "backchannel_filter": Key(FLAG, "Whether “ok” and “uh-huh” are let pass; default true."),
     },

@@ -113,18 +113,16 @@ def _refuse_twins(found: Sequence[Loaded], problems: Problems) -> None:
     for loaded in found:
         first = seen.setdefault(loaded.config.name, loaded)
         if first is not loaded:
-            where = _place(loaded)
-            problems.error(
-                "duplicate_agent",
-                f"there are two agents named `{loaded.config.name}`",
-                where,
-                f"the other one is in {_place(first)}",
-            )
+            places = first.agent.where, loaded.agent.where
+            problems.error("duplicate_agent", *twin_of(loaded.config.name, *places))
 
 
-def _place(loaded: Loaded) -> Where:
-    where = loaded.agent.where
-    return Where(shown_path(Path(where.file)), where.line, where.column)
+def twin_of(name: str, first: Where, second: Where) -> tuple[str, Where, str]:
+    """Return what to say of two agents of one name: the message, its place, and the hint."""
+    other, place = (
+        Where(shown_path(Path(where.file)), where.line, where.column) for where in (first, second)
+    )
+    return f"there are two agents named `{name}`", place, f"the other one is in {other}"
 
 
 class _File:

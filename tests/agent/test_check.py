@@ -92,6 +92,20 @@ def test_two_agents_of_one_name_are_told(python):
     assert told(checked) == ["duplicate_agent 3:5"]
 
 
+def test_agents_of_one_name_in_a_folder_are_told_whatever_they_are_written_in(tmp_path: Path):
+    for name in ("one.yaml", "two.yaml"):
+        (tmp_path / name).write_text("name: desk\nllm: openai/gpt-5\n", encoding="utf-8")
+    (tmp_path / "three.py").write_text(
+        "from pinecall_cli import Agent\n\na = Agent('desk', prompt='x')\n", encoding="utf-8"
+    )
+    found = {Path(one.file).name: one for one in check(tmp_path)}
+    assert [problem.code for problem in found["one.yaml"].problems] == []
+    assert told(found["three.py"]) == ["duplicate_agent 3:5"]
+    assert told(found["two.yaml"]) == ["duplicate_agent 1:1"]
+    assert found["two.yaml"].problems[0].hint == f"the other one is in {tmp_path}/one.yaml:1:1"
+    assert all(one.valid for one in check(tmp_path / "two.yaml"))
+
+
 def test_a_tool_that_the_file_never_binds_is_told(python):
     checked = python("""
 import tools as t
