@@ -45,9 +45,11 @@ class DevReady(Record):
     agents: tuple[AgentEntry, ...]
     server: str
     local: bool
+    joined: bool = False
+    """Whether the server ran before; a local one is the embedded one otherwise."""
 
     def fields(self) -> dict[str, Any]:
-        """Return the agents, the server's address and whether it is the embedded one."""
+        """Return the agents, the server's address and whether it is a local one."""
         agents = [
             {"agent": entry.agent, "file": entry.file, "phones": list(entry.phones)}
             for entry in self.agents

@@ -80,6 +80,8 @@ class SessionState(Value):
     agents: tuple[AgentState, ...] = ()
     server: str = ""
     local: bool = False
+    joined: bool = False
+    """Whether a local server ran before, in a process of its own."""
     ready: bool = False
     connected: bool = True
     reconnecting: DevReconnecting | None = None
@@ -298,6 +300,7 @@ def _ready(session: SessionState, record: DevReady) -> SessionState:
         agents=agents,
         server=record.server,
         local=record.local,
+        joined=record.joined,
         ready=True,
         connected=True,
         reconnecting=None,

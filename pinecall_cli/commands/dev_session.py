@@ -29,7 +29,13 @@ from pinecall_cli.call.session import SessionState, advance, call_of
 from pinecall_cli.commands.dev_keys import DevKeys
 from pinecall_cli.commands.hosting import Place, dev_name, joined_server, own_server
 from pinecall_cli.commands.signals import ended_by_signals
-from pinecall_cli.errors import ConflictError, InfrastructureError, PinecallError, UsageError
+from pinecall_cli.errors import (
+    ConflictError,
+    InfrastructureError,
+    PinecallError,
+    ServerUnreachableError,
+    UsageError,
+)
 from pinecall_cli.protocol import events
 from pinecall_cli.protocol.frames import Event, Received
 from pinecall_cli.protocol.ids import slugify
@@ -121,6 +127,8 @@ class DevSession:
         """What ended it, if that is an error."""
         self._work: set[asyncio.Task[None]] = set()
         self._registered = False
+        self._unreachable: str | None = None
+        """What was told last of a server that has gone."""
 
     async def run(self) -> int:
         """Run until told to stop; return the exit code."""
@@ -289,6 +297,7 @@ class DevSession:
                 ),
                 server=self.place.url,
                 local=self.target.kind != "hosted",
+                joined=self.target.kind != "embedded",
             )
         )
         for one in self.loaded:
@@ -320,12 +329,17 @@ class DevSession:
             case events.CallEnded(reason=reason) if self.options.once:
                 self.stop("once", 1 if reason in FAILED_CALLS else 0)
             case events.AgentCreated() if self._registered and self.state.reconnecting:
+                self._unreachable = None
                 self.happened(DevReconnected(at=time.time()))
 
     def _client_error(self, problem: Exception) -> None:
         if not self._registered:
             return  # the registration under way raises it
         error = problem if isinstance(problem, PinecallError) else PinecallError(str(problem))
+        if isinstance(error, ServerUnreachableError):
+            if self.state.reconnecting is not None and error.message == self._unreachable:
+                return  # each attempt says so, about every second
+            self._unreachable = error.message
         self.happened(ErrorRecord.of(error, at=time.time()))
 
     def _reconnecting(self, attempt: int, delay: float) -> None:

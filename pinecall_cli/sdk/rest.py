@@ -31,6 +31,7 @@ from pinecall_cli.protocol.log import EntryPage, decode_page
 from pinecall_cli.protocol.metadata import sealed_text
 from pinecall_cli.protocol.tokens import Channel as Channel
 from pinecall_cli.protocol.tokens import Token as Token
+from pinecall_cli.sdk.absence import remedy
 from pinecall_cli.sdk.listing import ConnectedAgent, connected_agent
 from pinecall_cli.settings import Secret, http_base, is_loopback
 
@@ -290,12 +291,10 @@ class Rest:
     def _unreachable(self, problem: Exception) -> ServerUnreachableError:
         """Return our word for a request that got no answer."""
         if isinstance(problem, httpx.TimeoutException):
-            return ServerSlowError(
-                f"{self.url} does not answer", fix="check the address and your network"
-            )
+            return ServerSlowError(f"{self.url} does not answer", fix=remedy(self.url))
         return ServerUnreachableError(
             f"cannot reach {self.url}: {_first_line(problem)}",
-            fix="check the address and your network, or run with `--local`",
+            fix=remedy(self.url),
         )
 
     def _refused(self, answer: httpx.Response, about: str | None) -> NoReturn:

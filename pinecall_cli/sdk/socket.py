@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from pinecall_cli import __version__
 from pinecall_cli.errors import NotAuthorisedError, NotFoundError, ServerUnreachableError
+from pinecall_cli.sdk.absence import remedy
 from pinecall_cli.settings import is_loopback
 
 logger = logging.getLogger("pinecall.websockets")
@@ -89,12 +90,12 @@ class Socket:
         except TimeoutError:
             raise ServerUnreachableError(
                 f"{shown} does not answer within {timeout:g} s",
-                fix="check the address and your network, or run with `--local`",
+                fix=remedy(url),
             ) from None
         except (OSError, InvalidHandshake, InvalidURI, ValueError) as problem:
             raise ServerUnreachableError(
                 f"cannot reach {shown}: {describe(problem)}",
-                fix="check the address and your network, or run with `--local`",
+                fix=remedy(url),
             ) from None
         return cls(connection)
 

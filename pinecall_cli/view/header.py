@@ -23,7 +23,8 @@ def header_rows(session: SessionState, ink: Ink) -> list[Row]:
     """Return one row per agent and one for the server."""
     width = max((cell_len(agent.slug) for agent in session.agents), default=0)
     rows = [_agent(agent, min(width, 24), ink) for agent in session.agents]
-    where = "embedded server" if session.local else "server"
+    kind = "local " if session.joined else "embedded "
+    where = f"{kind if session.local else ''}server"
     body = Text.assemble((f"{where} ", "dim"), ink.safe(session.server))
     return [*rows, Row(ink.text(("· ", "dim")), body)]
 

@@ -34,7 +34,8 @@ def record_rows(record: Record, session: SessionState, ink: Ink) -> list[Row]:
         case DevReloadFailed(file=file, errors=errors):
             return [*(problem_row(file, error, ink) for error in errors), _kept(record, ink)]
         case DevReconnecting(delay_ms=delay):
-            text = f"connection lost; trying again in {delay / 1000:.1f} s"
+            when = f" in {delay / 1000:.1f} s" if delay >= 50 else ""  # in "0.0 s" is now
+            text = f"connection lost; trying again{when}"
             return [Row(ink.text(("! ", "yellow")), Text(text, "yellow"))]
         case DevReconnected():
             return [Row(ink.text(("✓ ", "green")), Text("connected again"))]

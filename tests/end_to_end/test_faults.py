@@ -65,6 +65,10 @@ def test_a_server_that_was_killed_and_comes_back_is_given_its_agents_again(
     receipt = dev.wait("dev.reloaded")
     assert receipt["calls"] == []
     assert "not connected" in receipt["notes"][0]
+    dev.wait("dev.reconnecting", where=lambda record: record["attempt"] == 3)
+    told = [one["error"]["message"] for one in dev.of("error")]
+    assert told
+    assert len(told) == len(set(told))  # once, and not at each attempt
 
     run_server(int(url.rpartition(":")[2])).wait("server.ready")
     dev.wait("dev.reconnected")

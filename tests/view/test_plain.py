@@ -1,5 +1,6 @@
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from textwrap import dedent
 
 import pytest
@@ -54,6 +55,24 @@ def test_a_call_reads_as_it_was_heard():
         t+1.3s   ↳ heard 192 → text +40 → decided +100 → tools +50 → first word +1 → first audio +110 = 493 ms
         t+2.3s ☎ call ended — hangup (2.2 s)
         """)  # noqa: E501 - one line each, as it is printed
+
+
+def test_an_attempt_that_begins_at_once_has_no_seconds():
+    told = printed([READY, DevReconnecting(at=START + 4, attempt=0, delay_ms=0)])
+    assert without_times(told)[-1] == "! connection lost; trying again"
+
+
+@pytest.mark.parametrize(
+    ("local", "joined", "said"),
+    [
+        (True, False, "embedded server"),
+        (True, True, "local server"),
+        (False, True, "server"),
+    ],
+)
+def test_the_head_says_what_kind_of_server_it_is(local: bool, joined: bool, said: str):
+    head = printed([replace(READY, local=local, joined=joined)])
+    assert f"· {said} {READY.server}" in head
 
 
 def test_where_only_ascii_can_be_written_glyphs_become_ascii():
