@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "pinecall_cli"
 
 LAYERS = (
-    ("app", "pytest_plugin", "__main__"),
+    ("__main__",),
+    ("app", "pytest_plugin"),
     ("commands",),
     ("sdk", "server", "reload", "trial", "view"),
     ("caller",),

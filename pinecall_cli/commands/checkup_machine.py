@@ -168,7 +168,7 @@ def whose(program: Path) -> str:
             text = file.read(LARGEST_SCRIPT)
     except OSError:
         return "cannot be read"
-    if b"pinecall_cli.app" in text:
+    if b"pinecall_cli" in text:
         return SAME
     return "a Node program" if re.match(rb"#!.*node", text) else "another program"
 

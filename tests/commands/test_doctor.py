@@ -340,7 +340,7 @@ def test_another_program_of_the_name_is_found_told_apart_and_never_run(tmp_path:
 
 
 def test_whoever_comes_first_on_path_is_who_is_meant(tmp_path: Path):
-    ours = program(tmp_path / "ours", "#!/bin/python\nfrom pinecall_cli.app import main\n")
+    ours = program(tmp_path / "ours", "#!/bin/python\nfrom pinecall_cli.__main__ import main\n")
     again = program(tmp_path / "again", ours.read_text())
     node = program(tmp_path / "node", "#!/usr/bin/env node\n")
     assert checkup_machine.of_path([ours], ours).ok
