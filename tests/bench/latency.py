@@ -33,7 +33,7 @@ from pinecall_cli.sdk.client import Pinecall
 from pinecall_cli.sdk.mic import MicCall
 from pinecall_cli.sdk.rest import Rest
 from pinecall_cli.server.embedded import EmbeddedServer
-from pinecall_cli.server.voice.turn import TurnRules
+from pinecall_cli.server.voice.rules import TurnRules
 from pinecall_cli.settings import Secret
 from tests.bench.figures import head, row
 from tests.bench.recordings import (

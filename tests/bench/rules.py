@@ -24,7 +24,8 @@ from pinecall_cli.engines.choose import SpeechEngines
 from pinecall_cli.server.voice.activity import VoiceStarted, VoiceStopped
 from pinecall_cli.server.voice.hearing import Hearing
 from pinecall_cli.server.voice.orders import Answer, Decode, Judge
-from pinecall_cli.server.voice.turn import TurnRules, Turns
+from pinecall_cli.server.voice.rules import TurnRules
+from pinecall_cli.server.voice.turn import Turns
 from tests.bench.figures import head, percentile
 from tests.bench.recordings import RATE, Recording, last_audible, recordings
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pinecall_cli.protocol import events
 from pinecall_cli.server.voice.orders import Answer, Continue, CutIn, Decode, Emit, Judge, Playing
-from pinecall_cli.server.voice.turn import LONG_SEGMENT_MS, TurnRules, Turns, is_back_channel
+from pinecall_cli.server.voice.rules import TurnRules, is_back_channel
+from pinecall_cli.server.voice.turn import LONG_SEGMENT_MS, Turns
 
 
 class Floor:
@@ -443,7 +444,18 @@ def test_interim_words_take_half_of_a_slow_recogniser_at_most(took: int, until_n
 
 @pytest.mark.parametrize(
     ("text", "verdict"),
-    [("uh-huh", True), ("Okay. Okay.", True), ("yes sure", True), ("stop", False), ("", False)],
+    [
+        ("uh-huh", True),
+        ("Okay. Okay.", True),
+        ("yes sure", True),
+        ("Sí.", True),
+        ("¡Vale, vale!", True),
+        ("ja, genau", True),
+        ("stop", False),
+        ("no", False),
+        ("para", False),
+        ("", False),
+    ],
 )
 def test_back_channels_say_only_that_somebody_listens(text: str, verdict: bool):
     assert is_back_channel(text) is verdict

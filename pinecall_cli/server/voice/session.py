@@ -26,7 +26,6 @@ from pinecall_cli.server.voice.activity import VoiceStarted, VoiceStopped
 from pinecall_cli.server.voice.answering import Answering
 from pinecall_cli.server.voice.arrivals import Arrivals
 from pinecall_cli.server.voice.attention import Attention
-from pinecall_cli.server.voice.barge_in import barge_in_of, clear_voice, turn_rules
 from pinecall_cli.server.voice.details import CallDetails as CallDetails
 from pinecall_cli.server.voice.details import OverLine
 from pinecall_cli.server.voice.forwarding import Leg
@@ -38,9 +37,10 @@ from pinecall_cli.server.voice.lines import Line
 from pinecall_cli.server.voice.meters import Meters
 from pinecall_cli.server.voice.opening import Opening
 from pinecall_cli.server.voice.replies import Voice
+from pinecall_cli.server.voice.rules import TurnRules, barge_in_of, clear_voice, turn_rules
 from pinecall_cli.server.voice.speaking import FRAME_MS, SILENCE, Speaker
 from pinecall_cli.server.voice.tape import Tape
-from pinecall_cli.server.voice.turn import TurnRules, Turns
+from pinecall_cli.server.voice.turn import Turns
 
 log = logging.getLogger("pinecall.server")
 

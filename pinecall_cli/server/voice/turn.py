@@ -18,7 +18,6 @@ call's audio clock. The rules are events.md §5-§8 of the protocol:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from pinecall_cli.protocol import events
@@ -33,62 +32,12 @@ from pinecall_cli.server.voice.orders import (
     Order,
     Playing,
 )
+from pinecall_cli.server.voice.rules import TurnRules, is_back_channel
 
-BACK_CHANNELS = frozenset(
-    {"ok", "okay", "yeah", "yep", "yes", "right", "sure", "oh", "ah", "aha"}
-    | {"mm", "mhm", "mhmm", "hm", "hmm", "uh", "huh", "uh-huh", "mm-hmm"}
-)
 PREROLL_MS = 320
 """Audio kept from before the onset: the VAD needs 64 ms to be sure, soft starts need more."""
 LONG_SEGMENT_MS = 12_000
 """Audio after which finished words are set down, so that decoding stays quick."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRules:
-    """The numbers of turn-taking, in ms and probabilities (config.md §4)."""
-
-    judged: bool = True
-    """Whether an end-of-turn judge is there; without one, silence alone decides."""
-    ask_after_ms: tuple[int, ...] = (320, 480, 640)
-    """Silences after which the judge is asked, until it is sure."""
-    least_ms: int = 560
-    """Silence before which no turn ends, however sure the judge is: it goes by intonation, and at
-    a comma is as sure (0.9) as at the end. Of 30 recordings, 9 with a pause inside, 5 were split
-    with 0 here, 4 with 400, 1 with 480, none with 560 (`tests/bench/rules.py`)."""
-    limit_ms: int = 800
-    """Silence that ends a turn whatever the judge says. One turn in six, whole, never satisfies
-    it (0.01 for some synthetic voices), and 95 in 100 replies are to begin within 1 s."""
-    silence_ms: int = 500
-    """Silence that ends a turn when there is no judge."""
-    final_after_ms: int = 160
-    """Silence after which the words are decoded, while the decision is still open."""
-    hangover_ms: int = 200
-    """Silence after which ``speech.ended`` is sent."""
-    partial_every_ms: int = 320
-    """And after each the recogniser is left alone for as long as that one took."""
-    end_threshold: float = 0.7
-    eager_threshold: float = 0.5
-    min_speech_ms: int = 200
-    """Voice shorter than this is a click or a cough, not a turn."""
-    resume_ms: int = 200
-    """Voice that takes back a turn whose reply is still pending."""
-    barge_in_ms: int | None = 300
-    """Voice that interrupts the agent; None: the agent may not be interrupted."""
-    min_words: int = 2
-    """Words that interrupt it, however short the voice was."""
-    backchannel_filter: bool = True
-    """Whether ``uh-huh`` and its like do not, however many they are."""
-    continuation_ms: int = 2000
-    """A reply heard for less than this was an answer to half a turn."""
-    pending_ms: int = 8000
-    """How long a reply that nobody promised may be awaited (client-side model)."""
-
-
-def is_back_channel(text: str) -> bool:
-    """Return whether ``text`` only says "I am listening"."""
-    words = [word.strip(".,!?…-").lower() for word in text.split()]
-    return 0 < len(words) <= 3 and all(word in BACK_CHANNELS for word in words)
 
 
 class Turns:
