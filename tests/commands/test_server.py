@@ -87,10 +87,10 @@ def test_pages_are_told_the_ice_servers_that_were_given_and_nobody_else_their_pa
     options = ("--port", "0", "--data", ":memory:", "-vv")
     turn = "turn:alice:s3cret@turn.example.com:3478"
     environment = os.environ | {"PINECALL_ICE_SERVERS": f"stun:stun.example.com {turn}"}
-    shown = {"urls": "turn:turn.example.com:3478", "username": "alice", "credential": "s3cret"}
+    shown = {"urls": ["turn:turn.example.com:3478"], "username": "alice", "credential": "s3cret"}
     for more, env, servers in (
         (("--ice-server", turn), None, [shown]),
-        ((), environment, [{"urls": "stun:stun.example.com"}, shown]),
+        ((), environment, [{"urls": ["stun:stun.example.com"]}, shown]),
     ):
         with running(*options, *more, env=env) as (process, ready):
             answer = httpx.get(f"{ready['url']}/webrtc/ice-servers")

@@ -112,7 +112,7 @@ async def test_a_page_on_this_machine_has_none_to_try_and_one_behind_a_proxy_has
     ):
         assert await told(http) == []
         assert await told(http, f"localhost:{server.port}") == []
-        assert await told(http, "voice.example") == [{"urls": STUN.url}]
+        assert await told(http, "voice.example") == [{"urls": [STUN.url]}]
         assert (await http.options("/webrtc/ice-servers", headers=PAGE)).status_code == 204
 
 
@@ -124,8 +124,8 @@ async def test_servers_that_were_given_are_told_to_every_page_with_their_login()
     ):
         for host in (None, "voice.example"):
             assert await told(http, host) == [
-                {"urls": "stun:stun.example.com"},
-                {"urls": TURN.url, "username": "alice", "credential": "s3cret"},
+                {"urls": ["stun:stun.example.com"]},
+                {"urls": [TURN.url], "username": "alice", "credential": "s3cret"},
             ]
 
 

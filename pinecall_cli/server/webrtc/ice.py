@@ -17,6 +17,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote
 
 from pinecall_cli.errors import UsageError
@@ -41,11 +42,16 @@ class IceServer:
     username: str | None = None
     credential: str | None = field(default=None, repr=False)
 
-    def shown(self) -> dict[str, str]:
-        """Return it as an entry of ``iceServers``."""
-        if self.username is None or self.credential is None:
-            return {"urls": self.url}
-        return {"urls": self.url, "username": self.username, "credential": self.credential}
+    def shown(self) -> dict[str, Any]:
+        """Return it as an entry of ``iceServers``.
+
+        ``urls`` is always a list: browsers take a string as well, but clients on phones read a
+        list alone and leave out every other entry.
+        """
+        entry: dict[str, Any] = {"urls": [self.url]}
+        if self.username is not None and self.credential is not None:
+            entry |= {"username": self.username, "credential": self.credential}
+        return entry
 
 
 STUN = IceServer("stun:stun.l.google.com:19302")
@@ -90,7 +96,7 @@ def parse_ice_server(text: str) -> IceServer:
     return IceServer(url, unquote(username), unquote(password))
 
 
-def for_page(given: Sequence[IceServer], host: str | None) -> list[dict[str, str]]:
+def for_page(given: Sequence[IceServer], host: str | None) -> list[dict[str, Any]]:
     """Return the ``iceServers`` of a page that addresses this server as ``host``.
 
     Those that were given; else a public one, except on this machine, where a server that cannot be
