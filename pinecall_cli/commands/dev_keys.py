@@ -49,6 +49,8 @@ class DevKeys:
         self._dialler = DevDialler(session, self)
         self._dialling = False
         """Whether what is typed is a number."""
+        self._refused = ""
+        """A number that came to nothing; it is there again to be mended."""
         self._chats: dict[str, str] = {}
         self._level_at = 0.0
 
@@ -104,8 +106,8 @@ class DevKeys:
                 self._editor, self._dialling = LineEditor(), False
                 self.show(prompt="", asking="you")
             case "d":
-                self._editor, self._dialling = LineEditor(), True
-                self.show(prompt="", asking="dial")
+                self._editor, self._dialling = LineEditor(self._refused), True
+                self.show(prompt=self._refused, asking="dial")
             case "e" if self._view is not None:
                 self.show(events=not self._view.ui.events)
             case "l" if self._view is not None:
@@ -207,12 +209,17 @@ class DevKeys:
             self._editor = None
             self.show(prompt=None)
             if sent:
-                self._session.spawn(self._dialler.dial(text, self.agent()), "dial")
+                self._session.spawn(self._dial(text), "dial")
             return
         self._editor = replace(self._editor, text="", done=None) if sent else None
         self.show(prompt="" if sent else None)
         if sent:
             self._send(text)
+
+    async def _dial(self, text: str) -> None:
+        self._refused = text
+        await self._dialler.dial(text, self.agent())
+        self._refused = ""
 
     def _send(self, text: str) -> None:
         if not self._session.registered:

@@ -106,6 +106,25 @@ def test_ctrl_c_while_something_is_typed(open_terminal: Open, desk: Path) -> Non
     left_tidy(terminal, 130)
 
 
+def test_a_number_that_is_refused_is_there_again_to_be_mended(
+    open_terminal: Open, desk: Path
+) -> None:
+    terminal = open_terminal("dev", desk)
+    terminal.shows("ready · waiting for a call")
+    terminal.type("d+1500\r")
+    terminal.shows("error: `+1500` is too short")
+    drawn = terminal.text.count("+1500")
+    terminal.type("d")
+    terminal.shows_times("+1500", drawn + 1)
+    terminal.type("5550001\r")
+    terminal.shows("busy")
+    terminal.type("d")
+    terminal.type("+15005550003\r")  # what was called is not there again
+    terminal.shows("rejected")
+    terminal.type("q")
+    left_tidy(terminal, 0)
+
+
 def test_what_is_typed_before_the_agents_are_there_is_not_lost(
     open_terminal: Open, desk: Path
 ) -> None:
