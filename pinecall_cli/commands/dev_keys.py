@@ -200,6 +200,8 @@ class DevKeys:
 
     def _edit(self, key: str) -> None:
         assert self._editor is not None
+        if self._dialling and key == "+":
+            self._editor = LineEditor()  # only a number's first sign: another one begins
         self._editor = self._editor.press(key)
         if self._editor.done is None:
             self.show(prompt=self._editor.text)

@@ -118,8 +118,9 @@ def test_a_number_that_is_refused_is_there_again_to_be_mended(
     terminal.shows_times("+1500", drawn + 1)
     terminal.type("5550001\r")
     terminal.shows("busy")
-    terminal.type("d")
-    terminal.type("+15005550003\r")  # what was called is not there again
+    terminal.type("d5\r")  # what was called is not there again
+    terminal.shows("error: `5` has no country code")
+    terminal.type("d+15005550003\r")  # and a + begins another number
     terminal.shows("rejected")
     terminal.type("q")
     left_tidy(terminal, 0)
