@@ -68,6 +68,11 @@ def message_id(random: RandomBytes = secrets.token_bytes) -> str:
     return "msg_" + mint(12, random)
 
 
+def tool_call_id(random: RandomBytes = secrets.token_bytes) -> str:
+    """Return a new id for one call of a tool."""
+    return "call_" + mint(12, random)
+
+
 def request_id(counter: int, random: RandomBytes = secrets.token_bytes) -> str:
     """Return a new id for a ``history.*`` request, the ``counter``-th of its client."""
     return f"rq_{base36(counter)}_{mint(6, random)}"

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from pinecall_cli.protocol.chat import UNANSWERED
 from pinecall_cli.protocol.codec import ANYTHING, REMOTE_FAULTS, problem_of
 from pinecall_cli.protocol.codec import encode as encode
+from pinecall_cli.protocol.events_bot import BotFinished
 from pinecall_cli.protocol.frames import Frame, JsonObject, MaybeObject, MaybeStr
 from pinecall_cli.protocol.merging import browser_overrides
 from pinecall_cli.protocol.mic import Configure
@@ -194,6 +195,20 @@ def for_browser(event: str) -> str | None:
         fields["error"] = UNANSWERED
         fields.pop("code", None)
     return ANYTHING_ENCODER.encode(fields).decode()
+
+
+def without_result(told: str) -> str | None:
+    """Return a message for a page without what a tool returned; None if it has no such thing."""
+    fields: JsonObject = ANYTHING.decode(told)
+    if fields.get("event") != "llm.tool_result" or fields.pop("result", None) is None:
+        return None
+    return ANYTHING_ENCODER.encode(fields).decode()
+
+
+def nothing_said(call_id: str, message_id: str) -> str:
+    """Return what ends a reply without words for a page, which else would wait for its sound."""
+    finished = BotFinished(call_id=call_id, message_id=message_id, duration_ms=0)
+    return encode(finished)
 
 
 ANYTHING_ENCODER = msgspec.json.Encoder()

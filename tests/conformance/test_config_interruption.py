@@ -123,6 +123,24 @@ async def test_a_quiet_caller_is_warned_given_grace_and_let_go():
 
 
 @holds("config", "9")
+@holds("sessions", "3.1")
+@holds("events", "12")
+async def test_a_caller_who_types_is_not_idle():
+    limits = {"idle_timeout_seconds": 0.6, "idle_warning_seconds": 0.2, "idle_grace_seconds": 0}
+    async with speaking() as server, connected(server) as peer:
+        await peer.agent("desk", llm={"provider": "script", "rules": []}, session_limits=limits)
+        async with calling(server) as end:
+            for _ in range(4):
+                heard = len(end.heard)
+                await end.reached(lambda heard=heard: len(end.heard) >= heard + 20)  # 0.4 s
+                await end.act("inject_text", text="hm")
+                await end.until("turn.end")
+            assert not end.of("session.timeout")
+            await end.until("session.timeout")
+        await peer.until("call.ended")
+
+
+@holds("config", "9")
 async def test_a_limit_of_zero_is_none():
     limits = {"max_duration_seconds": 0, "idle_timeout_seconds": 0, "idle_warning_seconds": 0}
     async with speaking() as server, connected(server) as peer:

@@ -194,6 +194,23 @@ async def test_a_thread_is_taken_up_where_it_was_left():
 
 
 @holds("sessions", "1.1")
+async def test_two_tabs_in_one_thread_leave_each_other_their_messages():
+    async with embedded() as server, connected(server) as owner:
+        await owner.agent("desk", llm=SCRIPT)
+        async with (
+            page(server, await token(server, kind="chat"), "&thread=both") as one,
+            page(server, await token(server, kind="chat"), "&thread=both") as other,
+        ):
+            for tab, text in ((one, "a1"), (other, "b1"), (one, "a2"), (other, "b2")):
+                await tab.send("message", text=text)
+                await tab.until("chat.done")
+        async with page(server, await token(server, kind="chat"), "&thread=both") as later:
+            history = await later.until("chat.history")
+        said = [line["text"] for line in history["messages"] if line["role"] == "user"]
+        assert said == ["a1", "b1", "a2", "b2"]
+
+
+@holds("sessions", "1.1")
 async def test_a_thread_that_a_key_sealed_is_not_to_be_had_by_naming_it():
     async with embedded() as server, connected(server) as owner:
         await owner.agent("desk", llm=SCRIPT)

@@ -105,6 +105,11 @@ def test_the_threads_that_rested_longest_go_first_and_long_ones_lose_their_begin
     assert not threads.history(b)
     assert threads.history(a)[0]["content"] == "a"
     assert threads.history(other)  # another organisation's: ours count for nothing there
+    known = threads.history(a)
+    threads.keep(a, [*known, {"role": "user", "content": "more"}], known)
+    assert [message["content"] for message in threads.history(a)] == ["a", "a", "more"]
+    threads.keep(a, [{"role": "user", "content": "anew"}], threads.history(a))
+    assert [message["content"] for message in threads.history(a)] == ["anew"]
     long = [{"role": role, "content": "x" * 1_000} for role in ("user", "assistant")] * 100
     kept = newest(long)
     assert kept[0]["role"] == "user"

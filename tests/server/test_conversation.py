@@ -276,14 +276,26 @@ async def test_call_ids_that_a_provider_uses_again_are_made_unique() -> None:
     session = Session(model, tools={})
     await session.say("One", turn=1)
     await session.say("Two", turn=2)
-    ids = [call.id for event in session.of(events.LlmToolCall) for call in event.tool_calls]
-    assert len(set(ids)) == 2
+    another = Session(Fake([ToolCall("call_0", "a", "{}")], ["A"]), tools={})
+    await another.say("One", turn=1)
+    calls = [*session.of(events.LlmToolCall), *another.of(events.LlmToolCall)]
+    ids = [call.id for event in calls for call in event.tool_calls]
+    assert len(set(ids)) == 3  # a page knows the calls of several sessions by these alone
+
+
+async def test_words_before_a_tool_call_are_a_line_of_their_own_before_the_tool_is_asked() -> None:
+    model = Fake(["Let me ", "see.", ToolCall("c1", "a", "{}")], ["Found it."])
+    session = Session(model, tools={})
+    said = []
+    async for piece in session.conversation.answer("Go", turn=1):
+        said.append((piece, len(session.of(events.LlmToolCall))))
+    assert said == [("Let me ", 0), ("see.", 0), ("\n", 0), ("Found it.", 1)]
 
 
 async def test_words_before_a_tool_call_are_shown_to_the_model_but_kept_only_when_heard() -> None:
     model = Fake(["Let me see. ", ToolCall("c1", "a", "{}")], ["Found it."])
     session = Session(model, tools={}, raw_prompt=True)
-    assert await session.say("Go") == "Let me see. Found it."
+    assert await session.say("Go") == "Let me see. \nFound it."
     assert model.requests[1].messages[1]["content"] == "Let me see. "
     session.conversation.confirm("Let me see. Found it.")
     assert [message["content"] for message in session.history] == [

@@ -21,6 +21,10 @@ pytestmark = pytest.mark.usefixtures("network")
 STORY = "once upon a time there was a lamp that nobody wanted to buy at all"
 TELLS = {"provider": "script", "rules": [{"say": STORY}]}
 GREETING = "good day to you"
+LOOK = {
+    "type": "function",
+    "function": {"name": "look", "description": "Look.", "parameters": {"type": "object"}},
+}
 
 
 async def test_the_voice_stops_within_100_ms_when_the_caller_cuts_in():
@@ -63,6 +67,41 @@ async def test_a_page_that_hangs_up_is_told_that_the_call_is_over_and_nothing_pr
             async with asyncio.timeout(PATIENCE_S):
                 await page.closed.wait()
         assert (await owner.until("call.ended"))["reason"] == "hangup"
+
+
+async def test_a_page_hears_that_nothing_will_be_said():
+    async with speaking() as server, connected(server) as owner:
+        silent = {"provider": "script", "rules": [{"on": "psst", "say": ""}]}
+        await owner.agent("desk", llm=silent)
+        async with browsing(server) as page:
+            for text in ("psst", "no rule answers this"):
+                page.send("inject_text", text=text)
+                await page.until("turn.end", text=text)
+                finished = await page.until("bot.finished")
+                assert finished["duration_ms"] == 0
+        await owner.until("call.ended")
+        assert "bot.finished" not in {frame["event"] for frame in owner.seen}
+
+
+async def test_a_tool_s_result_that_is_too_long_for_a_page_is_left_out_and_not_its_end():
+    rules = [{"on": "look", "call": {"look": {}}, "say": "Done."}]
+    async with speaking() as server, connected(server) as owner:
+        await owner.agent("desk", llm={"provider": "script", "rules": rules}, tools=[LOOK])
+        async with browsing(server) as page:
+            page.send("inject_text", text="look")
+            call = await owner.until("llm.tool_call")
+            (asked,) = call["tool_calls"]
+            await owner.send(
+                "llm.tool_result",
+                call_id=call["call_id"],
+                msg_id=call["msg_id"],
+                results=[{"tool_call_id": asked["id"], "result": "x" * 300_000}],
+            )
+            told = await page.until("llm.tool_result")
+            assert told["tool_call_id"] == asked["id"]
+            assert "result" not in told
+            await page.until("bot.finished")
+        await owner.until("call.ended")
 
 
 async def test_a_page_whose_network_is_cut_loses_consent_and_the_call_ends(

@@ -7,6 +7,7 @@ method but `answer` and `aclose` returns at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ from pinecall_cli.errors import EngineError
 from pinecall_cli.protocol import commands, events
 from pinecall_cli.protocol.config import merge_payload, parse_llm
 from pinecall_cli.protocol.frames import Command, Event
+from pinecall_cli.protocol.ids import tool_call_id
 from pinecall_cli.server.dialogue.barrier import Barrier
 from pinecall_cli.server.dialogue.exchange import Exchange, Result
 from pinecall_cli.server.dialogue.history import (
@@ -36,6 +38,8 @@ from pinecall_cli.server.dialogue.prompt import PromptParts, expand, render, var
 from pinecall_cli.server.dialogue.rounds import TOOL_TIMEOUT_S, Round, Rounds
 from pinecall_cli.server.dialogue.skills import LOAD, Skills, described
 
+COUNTED = re.compile(r"call_[0-9]{1,6}")
+"""Ids of tool calls that are numbers, and so are used again."""
 MOST_ROUNDS = 10
 """Rounds of tool calls in one reply; a model that wants more runs in a circle."""
 
@@ -301,6 +305,8 @@ class Conversation:
                             spoken = True
                             said.append(piece)
                             yield piece
+                if calls and said and not said[-1].endswith("\n"):
+                    yield "\n"  # said before the tools are asked, and apart from what comes after
             except EngineError as error:
                 self._failed(error, turn)
                 return
@@ -340,14 +346,14 @@ class Conversation:
         )
 
     def _round(self, exchange: Exchange, said: str, calls: list[ToolCall]) -> Round:
-        """Return a round of calls whose ids are the session's own, our own tools answered."""
+        """Return a round of calls whose ids no other call has, our own tools answered."""
         numbered = []
         for call in calls:
-            id, number = call.id, len(self._tool_call_ids)
-            # Some model servers count from call_0 in every answer, or send no id at all.
-            while not id or id in self._tool_call_ids:
-                number += 1
-                id = f"call_{number}"
+            id = call.id
+            # Scripts count in every session, some model servers in every answer, and some send no
+            # id at all; a page knows the calls of several sessions by their ids alone.
+            if not id or COUNTED.fullmatch(id) or id in self._tool_call_ids:
+                id = tool_call_id()
             self._tool_call_ids.add(id)
             numbered.append(ToolCall(id, call.name, call.arguments))
         answered = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -47,6 +47,8 @@ class BrowserChat:
         limits = server.limits
         self._outbox = Outbox(frames=limits.outbox_frames, size=limits.outbox_bytes)
         self._history = () if thread is None else server.threads.history(thread)
+        self._kept: Sequence[Mapping[str, Any]] = self._history
+        """What of the thread this session knows to be put down."""
         self.session = ChatSession(server, agent, chat_id(), self, metadata, history=self._history)
         self.gone = asyncio.Event()
         """Set when the browser has left, or was let go."""
@@ -100,7 +102,9 @@ class BrowserChat:
             messages = tuple(chat.ChatLine(role=role, text=text) for role, text in lines)
             self._say(chat.ChatHistory(messages=messages))
         if isinstance(frame, chat.ChatDone) and self._thread is not None:
-            self._server.threads.keep(self._thread, self.session.conversation.history)
+            history = tuple(self.session.conversation.history)
+            self._server.threads.keep(self._thread, history, self._kept)
+            self._kept = history
 
     def _say(self, frame: chat.ChatFrame) -> None:
         self._outbox.put(chat.encode(frame))

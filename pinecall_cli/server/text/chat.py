@@ -267,6 +267,7 @@ class ChatSession:
             async for piece in pieces:
                 said += piece
                 self._tell(events.LlmChatToken(token=piece, text=said, message_id=id))
+        said = said.rstrip("\n")
         self.conversation.confirm(said)
         if said:
             self._outlet.emit(events.ChatResponse(text=said, message_id=id))

@@ -47,10 +47,22 @@ class Threads:
         """Return the messages of a thread; none for a new one."""
         return tuple(self._kept[thread.org].get(thread, ()))
 
-    def keep(self, thread: Thread, history: Sequence[Mapping[str, Any]]) -> None:
-        """Put down what has been said in a thread by now."""
+    def keep(
+        self,
+        thread: Thread,
+        history: Sequence[Mapping[str, Any]],
+        known: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Put down what has been said in a thread by now.
+
+        ``known`` is what the session found there, or put down last: only what it has added since
+        is appended, for another tab of the same page may be in the thread too. A history that was
+        replaced meanwhile replaces the thread.
+        """
         kept = self._kept[thread.org]
-        kept.pop(thread, None)
+        before = kept.pop(thread, [])
+        if list(history[: len(known)]) == list(known):
+            history = [*before, *history[len(known) :]]
         kept[thread] = newest(history)
         if len(kept) > self._most:
             del kept[next(iter(kept))]

@@ -346,6 +346,7 @@ class WhatsAppSession:
         async with contextlib.aclosing(self.conversation.answer(text, turn=self._turn)) as pieces:
             async for piece in pieces:
                 said += piece
+        said = said.rstrip("\n")
         self.conversation.confirm(said)
         if said:
             self._send(said)

@@ -71,6 +71,8 @@ class Answering:
         clock: Callable[[], int],
     ) -> None:
         """``failed`` is told of an engine that could not; ``clock`` is the call's, in ms."""
+        self.on_silence: Callable[[str], None] = lambda message: None
+        """Told of a reply that turned out to be none: the message's id."""
         self.handed_on = False
         """Whether the caller talks to somebody else by now: nothing is ordered any more."""
         self._turns, self._hearing = turns, hearing
@@ -181,6 +183,8 @@ class Answering:
                 self._conversation.answer(answer.text, turn=turn),
                 first_audio=lambda: self._mark("first_audio"),
             )
+            if not utterance.audio:
+                self.on_silence(utterance.message_id)
         finally:
             if not utterance.audio:
                 self._turns.reply_over(turn, self._hearing.position)

@@ -39,6 +39,10 @@ class Limits:
         """Go on counting under other limits."""
         self._limits = limits
 
+    def spoken(self) -> None:
+        """Take it that the caller has just said something, in writing."""
+        self._idle_ms, self._warned = 0, 0
+
     def step(self, ms: int, *, caller: bool, agent: bool) -> Warn | Expire | None:
         """Count ``ms`` more; return what has become due."""
         limits = self._limits
@@ -46,7 +50,7 @@ class Limits:
         if 0 < limits.max_duration_seconds * 1000 <= self._duration_ms:
             return Expire("max_duration")
         if caller:
-            self._idle_ms, self._warned = 0, 0
+            self.spoken()
         elif not agent:
             self._idle_ms += ms
         timeout = limits.idle_timeout_seconds * 1000

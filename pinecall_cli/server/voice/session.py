@@ -328,6 +328,7 @@ class VoiceSession:
     def inject(self, text: str) -> None:
         """Take typed text as if the caller had said it."""
         self.turns.injected(text, self.hearing.position)
+        self.limits.spoken()
         self.answering.obey()
 
     def mute(self, muted: bool) -> None:

@@ -28,6 +28,7 @@ class Page:
         """Something has come on the data channel."""
         peer.on_message = self._act
         session.audible = False
+        session.answering.on_silence = self._unanswered
 
     def receive(self) -> list[bytes]:
         """Return what the caller said since the last step."""
@@ -41,8 +42,15 @@ class Page:
     def tell(self, event: str) -> None:
         """Tell the page of an event of its call, if it is one for pages."""
         told = webrtc.for_browser(event)
-        if told is not None:
-            self._peer.send(told)
+        if told is None or self._peer.send(told):
+            return
+        shorter = webrtc.without_result(told)
+        if shorter is not None:  # the page would wait for the tool's end for ever
+            self._peer.send(shorter)
+
+    def _unanswered(self, message: str) -> None:
+        """Let the page go on listening: nothing will be said, and it waits for the end of it."""
+        self._peer.send(webrtc.nothing_said(self._session.call_id, message))
 
     async def watch(self, *, connect_s: float, quiet_s: float) -> None:
         """End the call when its page does not come, or is gone.

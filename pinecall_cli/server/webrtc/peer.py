@@ -83,8 +83,11 @@ class Peer:
             raise OfferRefused("`sdp` cannot be answered: it is malformed or incomplete") from None
         return self._pc.localDescription.sdp
 
-    def send(self, message: str) -> None:
-        """Send a message on the data channel, or keep it until that is open."""
+    def send(self, message: str) -> bool:
+        """Send a message on the data channel, or keep it until that is open.
+
+        False: it is longer than the other side takes.
+        """
         channel = self._channel
         if channel is None:
             if self.channel_offered:
@@ -96,6 +99,8 @@ class Peer:
                 channel.send(message)
             except ValueError as too_long:
                 log.warning("a page was not told of something: %s", too_long)
+                return False
+        return True
 
     async def close(self) -> None:
         """Let the page have what was sent, and go; it is done even if this is cancelled."""
