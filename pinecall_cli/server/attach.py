@@ -42,6 +42,8 @@ class WatchedLog:
 
     org: Organisation
     call: str | None = None
+    owner: str | None = None
+    """Slug of the agent that has the one call: readers take no marker without one."""
     agent: str | None = None
     """Slug; None for all."""
     agents: frozenset[str] | None = None
@@ -79,7 +81,8 @@ class WatchedLog:
 
     def marker(self, type: str, seq: int, ts: float, data: dict[str, Any]) -> LogEntry:
         """Return a control marker: ``seq`` is the last one delivered."""
-        return LogEntry(seq=seq, ts=ts, type=type, call=self.call, agent=self.agent, data=data)
+        agent = self.agent or self.owner
+        return LogEntry(seq=seq, ts=ts, type=type, call=self.call, agent=agent, data=data)
 
 
 class Reader(Protocol):

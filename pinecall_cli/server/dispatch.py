@@ -175,11 +175,12 @@ class Dispatch:
 
     def _channel(self, agent: RegisteredAgent, type: Any, ref: Any) -> Channel:
         """Return the channel a frame names: by its ref, else by its type."""
-        wanted = ref if ref is UNSET else channel_ref(ref)
-        named = type is not UNSET or ref is not UNSET
-        for channel in agent.channels.values():
-            if named and type in (UNSET, channel.type) and wanted in (UNSET, channel.ref):
-                return channel
+        # As it is, too: the id of a WhatsApp number may look like a number without its +.
+        wanted = () if ref is UNSET else (ref, channel_ref(ref))
+        if type is not UNSET or ref is not UNSET:
+            for channel in agent.channels.values():
+                if type in (UNSET, channel.type) and (not wanted or channel.ref in wanted):
+                    return channel
         raise Refused("CHANNEL_NOT_FOUND", f"agent '{agent.slug}' has no such channel")
 
     def _configure_channel(self, frame: commands.ChannelConfigure) -> None:
@@ -209,8 +210,8 @@ class Dispatch:
         try:
             session = self._session(frame)
         except Refused:
-            if isinstance(frame, commands.BotReplyStream):
-                return  # its call ended while it was being written: nobody did anything wrong
+            if isinstance(frame, LATE):
+                return  # its call ended while it was being made: nobody did anything wrong
             raise
         session.handle(frame)
 
@@ -319,6 +320,10 @@ HANDLERS: Mapping[type[Any], Handler] = {
     commands.CallRoute: Dispatch._route,
 }
 """Commands that are not of one call; those that are go to the call."""
+
+
+LATE = commands.BotReplyStream | commands.LlmToolResult | commands.LlmReady
+"""What applications send of calls that may have ended meanwhile, and cannot know of."""
 
 
 def check(payload: Mapping[str, Any]) -> None:

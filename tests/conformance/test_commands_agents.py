@@ -250,6 +250,19 @@ async def test_resume_of_ones_own_agent_is_answered_and_changes_nothing():
         await peer.until("channel.removed")
 
 
+@holds("commands", "4.2", "4.3")
+@pytest.mark.parametrize("id", ["123456789012345", "1234567", "1234567890123456"])
+async def test_a_whatsapp_channel_is_found_by_its_id_however_many_digits_it_has(id: str):
+    async with embedded() as server, connected(server) as peer:
+        await peer.agent("desk", llm=SCRIPT)
+        await peer.send("channel.add", agent_id="desk", type="whatsapp", ref=id, accessToken="t")
+        await peer.until("channel.added")
+        await peer.send("channel.configure", agent_id="desk", ref=id, prompt="Short.")
+        assert (await peer.until("channel.configured"))["ref"] == id
+        await peer.send("channel.remove", agent_id="desk", ref=id)
+        assert (await peer.until("channel.removed"))["ref"] == id
+
+
 @holds("commands", "3.3")
 async def test_resume_does_not_take_an_agent_from_a_live_holder():
     async with embedded() as server, connected(server) as one, connected(server) as two:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.conformance.answered import answered, history, reply
 from tests.conformance.paragraphs import holds
 from tests.server.peer import Peer
@@ -115,6 +117,22 @@ async def test_a_stream_is_cut_at_sentences_and_heard_before_it_ends():
         await stream(owner, caller.call_id, "m1", "end")
         confirmed = await owner.until("message.confirmed", message_id="m1")
         assert confirmed["text"].split() == ["This", "is", "one", "sentence.", "And", "more"]
+
+
+@holds("commands", "6.2")
+@pytest.mark.parametrize("written", ["One moment. ", "One moment."])
+async def test_a_sentence_of_a_stream_is_heard_while_the_application_looks_for_the_next(
+    written: str,
+):
+    async with answered() as (owner, caller):
+        await stream(owner, caller.call_id, "m1", "start", in_reply_to="")
+        await stream(owner, caller.call_id, "m1", "chunk", token=written)
+        await owner.until("bot.word", word="moment.")
+        await stream(owner, caller.call_id, "m1", "chunk", token="Found it")
+        await stream(owner, caller.call_id, "m1", "end")
+        confirmed = await owner.until("message.confirmed", message_id="m1")
+        assert confirmed["text"].split() == ["One", "moment.", "Found", "it"]
+        assert of(owner, "m1").count("bot.speaking") == 1
 
 
 @holds("commands", "6.2")

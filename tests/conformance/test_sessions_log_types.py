@@ -109,8 +109,7 @@ async def test_each_entry_has_the_envelope_and_the_data_of_its_type():
         must, may = DATA[type]
         assert entry.keys() == {"seq", "ts", "call", "agent", "type", "ephemeral", "data"}
         assert must <= entry["data"].keys() <= must | may, entry
-        marker = type == "log.caught_up"
-        assert (entry["call"], entry["agent"]) == (call, None if marker else "desk")
+        assert (entry["call"], entry["agent"]) == (call, "desk")
         interim = type == "user.message" and not entry["data"]["final"]
         assert entry["ephemeral"] is (type in LIVE_ALONE or interim), entry
     types = [entry["type"] for entry in entries]

@@ -19,6 +19,18 @@ async def test_a_page_of_another_origin_may_read_with_a_token():
             await until(socket, "log.caught_up")
 
 
+async def test_a_marker_in_the_log_of_one_call_names_its_agent():
+    """Readers of the public SDK take no entry without an agent, and no marker either."""
+    async with desk() as (server, peer):
+        await chat(peer, "c1")
+        paths = (f"/v1/attach?call=c1&token={token(server)}",)
+        paths += (f"/ws/stream?session=c1&token={token(server)}",)
+        for path in paths:
+            async with websockets.connect(f"ws{server.url[4:]}{path}") as socket:
+                marker = (await until(socket, "log.caught_up"))[-1]
+                assert (marker["call"], marker["agent"]) == ("c1", "desk")
+
+
 async def get(server: EmbeddedServer, path: str, key: str | None = "pk_one", **query: Any) -> Any:
     headers = {} if key is None else bearer(key)
     async with httpx.AsyncClient() as http:

@@ -14,6 +14,19 @@ from tests.server.peer import Peer, connected, embedded, unauthenticated
 PHONE = "+13186330963"
 
 
+async def test_what_comes_late_for_a_call_that_has_ended_is_no_mistake():
+    async with embedded() as server, connected(server) as owner:
+        await owner.agent("desk")
+        result = {"tool_call_id": "t", "result": 1}
+        await owner.send("llm.tool_result", call_id="gone", msg_id="m", results=[result])
+        await owner.send("llm.ready", call_id="gone", agent_id="desk", turn=1)
+        await owner.send("bot.reply.stream", call_id="gone", message_id="m", action="start")
+        await owner.send("call.hangup", call_id="gone")
+        assert (await owner.receive())["code"] == "CALL_NOT_FOUND"
+        await owner.send("ping")
+        assert (await owner.receive())["event"] == "pong"
+
+
 async def test_an_agent_that_is_not_there_cannot_be_configured():
     async with embedded() as server, connected(server) as peer:
         for event in ("agent.configure", "agent.remove", "channel.remove"):

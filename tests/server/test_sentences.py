@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinecall_cli.server.voice.sentences import HARD, LONG, Sentences
+from pinecall_cli.server.voice.sentences import HARD, LONG, Sentences, looks_whole
 
 
 def split(text: str) -> list[str]:
@@ -100,3 +100,23 @@ def test_it_does_not_matter_in_which_pieces_a_text_comes(text: str, cuts: list[i
 @given(st.text(alphabet="a .,", min_size=0, max_size=2000))
 def test_no_piece_is_longer_than_the_hard_limit(text: str) -> None:
     assert all(0 < len(piece) <= HARD for piece in split(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("One moment.", True),
+        ("One moment. ", True),
+        ("Really?! ", True),
+        ('He said "no." ', True),
+        ("少々お待ちください。", True),
+        ("One moment", False),
+        ("One moment, ", False),
+        ("It costs 3.", False),
+        ("Ask Dr. ", False),
+        ("J. ", False),
+        ("", False),
+    ],
+)
+def test_a_text_looks_whole_where_it_ends_as_a_sentence_does(text: str, whole: bool) -> None:
+    assert looks_whole(text) is whole

@@ -157,8 +157,8 @@ async def watched_log(server: VoiceServer, request: HTTPConnection, access: Acce
     if (call is None) == (agent is None) or "" in (call, agent):
         raise Denied(422, "name either `call` or `agent`")
     if call is not None:
-        await known_call(server, access, call)
-        return WatchedLog(access.org, call=call)
+        owner = (await known_call(server, access, call)).agent
+        return WatchedLog(access.org, call=call, owner=owner)
     assert agent is not None
     if agent == ALL:
         if access.grant is not None:
@@ -253,8 +253,9 @@ def streams(request: Request) -> bool:
 async def events(server: VoiceServer, request: Request) -> Response:
     """Answer with a page of a call's entries, or with all of them as they come (rest.md §6)."""
     access = access_of(server, request)
-    call = (await known_call(server, access, request.path_params["call_id"])).call_id
-    watched = narrowed(request, WatchedLog(access.org, call=call))
+    known = await known_call(server, access, request.path_params["call_id"])
+    call = known.call_id
+    watched = narrowed(request, WatchedLog(access.org, call=call, owner=known.agent))
     live = server.registry.session(access.org, call) is not None
     after = cursor(request)
     if not streams(request):

@@ -73,7 +73,7 @@ async def followed(server: VoiceServer, socket: WebSocket, access: Access) -> Wa
         known = await known_call(server, access, call)
         if agent is not None and slugs_of(agent)[0] != known.agent:
             raise Denied(404, f"no call `{call}` of that agent")
-        return WatchedLog(access.org, call=call)
+        return WatchedLog(access.org, call=call, owner=known.agent)
     if agent is not None:
         return WatchedLog(access.org, agent=visible_agent(access, agent))
     if access.grant is None:

@@ -12,11 +12,17 @@ from contextlib import aclosing
 
 from pinecall_cli.engines.types import Synthesiser
 from pinecall_cli.errors import EngineError
-from pinecall_cli.server.voice.sentences import Sentences
+from pinecall_cli.server.voice.sentences import HARD, Sentences, looks_whole
 from pinecall_cli.server.voice.speaking import RATE, Speaker, Utterance
 
+TAIL = HARD
+"""Characters that are looked at, to say whether a sentence has ended."""
 AHEAD_MS = 20_000
 """Audio synthesised ahead of what is playing, at most."""
+
+
+PAUSE_S = 0.2
+"""For an application to write on after a sentence; then it is spoken as it stands."""
 
 
 class TokenStream:
@@ -34,9 +40,25 @@ class TokenStream:
         self._queue.put_nowait(None)
 
     async def read(self) -> AsyncIterator[str]:
-        """Yield the tokens until the end."""
-        while (token := await self._queue.get()) is not None:
+        """Yield the tokens until the end.
+
+        An application that looks something up between two sentences wants the first one heard:
+        where nothing follows for a while, a line's end says that the sentence is whole.
+        """
+        tail, whole = "", False
+        while True:
+            try:
+                async with asyncio.timeout(PAUSE_S if whole else None):
+                    token = await self._queue.get()
+            except TimeoutError:
+                tail, whole = "", False
+                yield "\n"
+                continue
+            if token is None:
+                return
             yield token
+            tail = (tail + token)[-TAIL:]
+            whole = looks_whole(tail)
 
 
 async def one(text: str) -> AsyncIterator[str]:

@@ -85,6 +85,15 @@ def next_cut(text: str, start: int) -> int | None:
     return spaces[-1] + 1 if spaces else start + HARD
 
 
+def looks_whole(text: str) -> bool:
+    """Return whether ``text`` ends as a sentence does, as far as can be said without the next."""
+    text = text.rstrip()
+    found = next((one for one in ENDS.finditer(text + " ") if one.end() == len(text)), None)
+    if found is None or text[: found.start()][-1:].isdigit():
+        return False
+    return found[0] != "." or not is_abbreviation(text, 0, found, "A")
+
+
 def is_end(text: str, start: int, found: re.Match[str]) -> bool | None:
     """Return whether a sentence ends at ``found``; None if what comes next must be known first."""
     mark = found[0]
