@@ -6,7 +6,7 @@ Loading takes a twentieth of a second, and Python's own answer to Ctrl-C in it i
 import signal
 
 HEEDED = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-"""False where Ctrl-C is ignored on purpose, as by `nohup`."""
+"""False where Ctrl-C is ignored on purpose, as in what a script starts with `&`."""
 if HEEDED:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

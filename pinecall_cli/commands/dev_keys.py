@@ -219,9 +219,12 @@ class DevKeys:
             self._send(text)
 
     async def _dial(self, text: str) -> None:
-        self._refused = text
-        await self._dialler.dial(text, self.agent())
         self._refused = ""
+        try:
+            await self._dialler.dial(text, self.agent())
+        except PinecallError:
+            self._refused = text
+            raise
 
     def _send(self, text: str) -> None:
         if not self._session.registered:

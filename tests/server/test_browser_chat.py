@@ -110,6 +110,9 @@ def test_the_threads_that_rested_longest_go_first_and_long_ones_lose_their_begin
     assert [message["content"] for message in threads.history(a)] == ["a", "a", "more"]
     threads.keep(a, [{"role": "user", "content": "anew"}], threads.history(a))
     assert [message["content"] for message in threads.history(a)] == ["anew"]
+    resting = [{"role": "user", "content": text} for text in ("m1", "m2", "m3")]
+    threads.keep(b, resting, resting[:2])  # it had gone meanwhile, and comes back whole
+    assert list(threads.history(b)) == resting
     long = [{"role": role, "content": "x" * 1_000} for role in ("user", "assistant")] * 100
     kept = newest(long)
     assert kept[0]["role"] == "user"

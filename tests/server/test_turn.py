@@ -302,6 +302,55 @@ def test_a_voice_too_faint_to_cut_in_does_so_with_its_words():
     assert [a.text for a in floor.answers] == ["please stop"]
 
 
+def faintly(floor: Floor, ms: int, text: str) -> None:
+    """Say something over the agent that is too faint to cut in; its words are not known yet."""
+    floor.turns.faint_ms, floor.wait_decode = 5000, True
+    floor.run(400, playing=Playing(3000, None))
+    floor.speak(ms, playing=Playing(3400, None), text=text)
+
+
+def test_the_words_of_a_faint_voice_wait_for_no_interim_ones():
+    floor = Floor()
+    faintly(floor, 900, "please stop")
+    assert [order.kind for order in floor.held] == ["partial"]
+    floor.run(400, playing=Playing(4300, None))
+    assert [order.kind for order in floor.held] == ["partial", "final"]
+    final = floor.held[-1]
+    floor.turns.decoded(final.job, "please stop", floor.now)
+    floor.drain()
+    assert floor.names().count("CutIn") == 1
+
+
+def test_a_slow_recogniser_rests_between_the_interim_words_of_a_faint_voice():
+    floor = Floor()
+    floor.turns.faint_ms, floor.wait_decode = 9000, True
+    floor.run(400, playing=Playing(3000, None))
+    floor.turns.voice_started(floor.now - 60, floor.now, 0.9)
+    floor.run(1300, playing=Playing(3400, None))
+    (first,) = floor.held
+    floor.turns.decoded(first.job, "hm", floor.now)  # a second after it was asked
+    took = floor.now - first.end
+    floor.run(took - 100, playing=Playing(4700, None))
+    assert floor.held == [first]
+    floor.run(200, playing=Playing(5700, None))
+    assert [order.kind for order in floor.held] == ["partial", "partial"]
+
+
+def test_interim_words_of_a_cough_are_no_part_of_what_comes_next():
+    floor = Floor(text="hm")
+    floor.turns.faint_ms = 5000
+    floor.run(400, playing=Playing(3000, None))
+    onset = floor.now
+    floor.turns.voice_started(onset, onset, 0.9)
+    floor.run(400, playing=Playing(3400, None))
+    floor.turns.voice_stopped(onset + 120, floor.now)  # most of it was no sound at all
+    floor.run(400, playing=Playing(3800, None))
+    floor.turns.voice_started(floor.now - 60, floor.now, 0.9)
+    floor.turns.injected("typed text", floor.now)
+    floor.drain()
+    assert [answer.text for answer in floor.answers] == ["typed text"]
+
+
 def test_what_is_faint_of_a_voice_does_not_count_towards_cutting_in():
     for faint, at_least in ((0, 300), (100, 400), (260, 560)):
         floor = Floor(text="")

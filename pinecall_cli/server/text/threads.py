@@ -60,8 +60,8 @@ class Threads:
         replaced meanwhile replaces the thread.
         """
         kept = self._kept[thread.org]
-        before = kept.pop(thread, [])
-        if list(history[: len(known)]) == list(known):
+        before = kept.pop(thread, None)  # None too where it had rested too long, and went
+        if before is not None and list(history[: len(known)]) == list(known):
             history = [*before, *history[len(known) :]]
         kept[thread] = newest(history)
         if len(kept) > self._most:

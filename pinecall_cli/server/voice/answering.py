@@ -178,12 +178,12 @@ class Answering:
     async def _answer(self, answer: Answer, utterance: Utterance) -> None:
         turn = answer.turn_id
         try:
-            await self._voice.speak(
+            spoke = await self._voice.speak(
                 utterance,
                 self._conversation.answer(answer.text, turn=turn),
                 first_audio=lambda: self._mark("first_audio"),
             )
-            if not utterance.audio:
+            if not spoke:
                 self.on_silence(utterance.message_id)
         finally:
             if not utterance.audio:

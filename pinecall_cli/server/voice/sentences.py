@@ -21,6 +21,9 @@ ENDS = re.compile(
 )
 PAUSES = re.compile(r"[,;:–—](?=\s)|[，、；：]")
 
+PLAIN = re.compile(r"(?:^|[\s\"'“‘(])(?!www$)[^\W\d_]{3,}$")
+"""A word after which a full stop ends a sentence, whatever may follow."""
+
 NEVER_ENDS = frozenset(
     "dr mr mrs ms mx prof st sr gen col capt lt sgt rev hon vs cf e.g i.e".split()  # noqa: SIM905
 )
@@ -86,12 +89,22 @@ def next_cut(text: str, start: int) -> int | None:
 
 
 def looks_whole(text: str) -> bool:
-    """Return whether ``text`` ends as a sentence does, as far as can be said without the next."""
-    text = text.rstrip()
-    found = next((one for one in ENDS.finditer(text + " ") if one.end() == len(text)), None)
-    if found is None or text[: found.start()][-1:].isdigit():
+    """Return whether ``text`` ends as a sentence does, as far as can be said without the next.
+
+    A full stop that no space follows yet may stand inside a number, a time or an address.
+    """
+    spaced, text = text[-1:].isspace(), text.rstrip()
+    ends = [found for found in ENDS.finditer(text + " ") if found.end() <= len(text)]
+    if not ends or ends[-1].end() != len(text):
         return False
-    return found[0] != "." or not is_abbreviation(text, 0, found, "A")
+    found = ends[-1]
+    if found[0] != ".":
+        return True
+    start = ends[-2].end() if len(ends) > 1 else 0
+    start += len(text[start:]) - len(text[start:].lstrip())
+    if not spaced and not PLAIN.search(text[start : found.start()]):
+        return False
+    return not is_abbreviation(text, start, found, "A")
 
 
 def is_end(text: str, start: int, found: re.Match[str]) -> bool | None:

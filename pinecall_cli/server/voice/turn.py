@@ -36,6 +36,8 @@ from pinecall_cli.server.voice.rules import TurnRules, is_back_channel
 
 PREROLL_MS = 320
 """Audio kept from before the onset: the VAD needs 64 ms to be sure, soft starts need more."""
+LEAST_CLEAR_MS = 40
+"""What is not `Turns.faint_ms` of a voice may be up to a frame that nobody has judged yet."""
 LONG_SEGMENT_MS = 12_000
 """Audio after which finished words are set down, so that decoding stays quick."""
 
@@ -98,7 +100,7 @@ class Turns:
             self._resume(now)
         elif self.floor == "agent":
             if self._contest is None:
-                self._contest, self._voiced_ms = onset, 0
+                self._contest, self._voiced_ms, self._heard = onset, 0, ""
                 self._contest_due = onset + self.rules.min_speech_ms
         else:
             self._open(self.turn_id + 1, onset)
@@ -143,9 +145,11 @@ class Turns:
             if self._contest is not None and not self._voiced and order.end >= self._last:
                 self._contested_words(text, now)
         else:
-            self._partial_due = max(self._partial_due, now + now - order.end)
+            rested = now + now - order.end
+            self._contest_due = max(self._contest_due, rested)
             if self._voiced and self._cuts_in(text):
                 self._take_floor(now)
+            self._partial_due = max(self._partial_due, rested)
         if self.floor == "user":
             self._show(now)
         self.tick(now)
@@ -394,7 +398,7 @@ class Turns:
                 if now - self._onset >= rules.resume_ms:
                     self._take_floor(now)
             elif rules.barge_in_ms is not None and now - self._onset >= rules.barge_in_ms:
-                if now - self._onset - self.faint_ms >= rules.barge_in_ms:
+                if now - self._onset - self.faint_ms >= max(rules.barge_in_ms, LEAST_CLEAR_MS):
                     self._take_floor(now)
                 elif self._decoding is None and self._contest_due <= now < self._contest_until():
                     self._contest_due = now + rules.partial_every_ms
@@ -405,7 +409,9 @@ class Turns:
         if self._voiced_ms < rules.min_speech_ms:
             if now - self._last >= rules.hangover_ms:
                 self._contest = None
-        elif self._decoding is None and not (self._heard_upto >= self._last):
+        elif not (self._heard_upto >= self._last) and (
+            self._decoding is None or self._decoding.kind == "partial"
+        ):
             self._decode(self._segment_start(), now, "final")
 
     def _contested_words(self, text: str, now: int) -> None:
