@@ -155,9 +155,10 @@ def _python(path: Path, problems: Problems) -> list[Document]:
         agent = resolve(_call(call, shown), AGENT, reader, "agent")
         if agent is not None and _named(call):
             where = Where(shown, call.lineno, call.col_offset + 1)
-            if any(agent.config.name == other.agent.config.name for other in agents):
-                twins = f"there are two agents named `{agent.config.name}`"
-                problems.error("duplicate_agent", twins, where)
+            name = agent.config.name
+            first = next((one.where for one in agents if one.agent.config.name == name), None)
+            if first is not None:
+                problems.error("duplicate_agent", *twin_of(name, first, where))
             agents.append(Document(agent, where))
         _check_tools(call, tree, shown, problems)
     if not calls:

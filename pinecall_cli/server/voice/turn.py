@@ -400,7 +400,11 @@ class Turns:
             elif rules.barge_in_ms is not None and now - self._onset >= rules.barge_in_ms:
                 if now - self._onset - self.faint_ms >= max(rules.barge_in_ms, LEAST_CLEAR_MS):
                     self._take_floor(now)
-                elif self._decoding is None and self._contest_due <= now < self._contest_until():
+                elif (
+                    self._decoding is None
+                    and now >= self._contest_due
+                    and now - self._segment_start() < LONG_SEGMENT_MS
+                ):
                     self._contest_due = now + rules.partial_every_ms
                     self._decode(self._segment_start(), now, "partial")
             return
@@ -409,9 +413,7 @@ class Turns:
         if self._voiced_ms < rules.min_speech_ms:
             if now - self._last >= rules.hangover_ms:
                 self._contest = None
-        elif not (self._heard_upto >= self._last) and (
-            self._decoding is None or self._decoding.kind == "partial"
-        ):
+        elif not self._covered() and (self._decoding is None or self._decoding.kind == "partial"):
             self._decode(self._segment_start(), now, "final")
 
     def _contested_words(self, text: str, now: int) -> None:
@@ -508,10 +510,6 @@ class Turns:
         if self._contest is not None:
             return max(0, self._contest - PREROLL_MS)
         return self._segment
-
-    def _contest_until(self) -> int:
-        """Return until when interim words decide about a voice that is too soft by itself."""
-        return self._segment_start() + LONG_SEGMENT_MS
 
     def _covered(self) -> bool:
         """Return whether everything voiced so far has been decoded."""
